@@ -1,0 +1,90 @@
+"""The three sizes of the course: one frozen dataclass, so that a whole run is data one can print."""
+
+import os
+from dataclasses import asdict, dataclass, replace
+
+from artifacts import CourseError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All that differs between a run of minutes and one of days. Token counts are in tokens."""
+
+    name: str
+    # Model
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_kv_head: int
+    context_length: int
+    vocab_size: int
+    # Books: "packaged", "hf", or a folder or zip; None takes all books
+    books: str
+    book_limit: int | None
+    # Pretraining: a step sees pretrain_batch rows of context_length tokens
+    pretrain_batch: int
+    pretrain_steps: int
+    pretrain_lr: float
+    pretrain_matrix_lr: float
+    # Fine-tuning
+    sft_conversations: int
+    sft_batch: int
+    sft_steps: int
+    sft_lr: float
+    sft_matrix_lr: float
+    sft_context_length: int
+    seed: int = 1337
+
+    @property
+    def pretrain_tokens(self) -> int:
+        """Tokens seen in pretraining."""
+        return self.pretrain_batch * self.context_length * self.pretrain_steps
+
+
+PRESETS = {
+    "tiny": Preset(
+        name="tiny", n_layer=4, n_embd=256, n_head=4, n_kv_head=2, context_length=256, vocab_size=4096,
+        books="packaged", book_limit=None,
+        pretrain_batch=8, pretrain_steps=500, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
+        sft_conversations=60_000, sft_batch=8, sft_steps=600, sft_lr=2e-3, sft_matrix_lr=0.01, sft_context_length=256,
+    ),
+    "cpu": Preset(
+        name="cpu", n_layer=6, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
+        books="hf", book_limit=300,
+        pretrain_batch=16, pretrain_steps=1500, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
+        sft_conversations=100_000, sft_batch=16, sft_steps=1500, sft_lr=2e-3, sft_matrix_lr=0.01, sft_context_length=512,
+    ),
+    "full": Preset(
+        name="full", n_layer=15, n_embd=768, n_head=12, n_kv_head=12, context_length=1024, vocab_size=32768,
+        books="hf", book_limit=None,
+        pretrain_batch=256, pretrain_steps=12_000, pretrain_lr=1e-3, pretrain_matrix_lr=0.02,
+        sft_conversations=200_000, sft_batch=64, sft_steps=3000, sft_lr=5e-4, sft_matrix_lr=0.005, sft_context_length=1024,
+    ),
+}  # fmt: skip
+
+
+def choose(name: str) -> Preset:
+    """The preset to use: ``name``, unless ``course.py run`` set another one in the environment.
+
+    ``COURSE_PRESET``, ``COURSE_BOOKS`` and ``COURSE_LIMIT`` override the name, the source of books and
+    the number of books.
+
+    Raises:
+        CourseError: there is no preset of that name, or the limit is no positive number.
+    """
+    name = os.environ.get("COURSE_PRESET") or name
+    if name not in PRESETS:
+        raise CourseError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
+    preset = PRESETS[name]
+    if books := os.environ.get("COURSE_BOOKS"):
+        preset = replace(preset, books=books)
+    if limit := os.environ.get("COURSE_LIMIT"):
+        if not limit.isdigit() or int(limit) == 0:
+            raise CourseError(f"COURSE_LIMIT (--limit) is {limit!r}: it must be a positive whole number of books.")
+        preset = replace(preset, book_limit=int(limit))
+    return preset
+
+
+def describe(preset: Preset) -> str:
+    """The preset as lines of ``name: value``, for the top of a notebook or a log."""
+    return "\n".join(f"{name}: {value}" for name, value in asdict(preset).items())
