@@ -1,0 +1,343 @@
+"""The language model: a decoder in the Qwen3 layout, small enough to hold in the head.
+
+RMSNorm before each part, rotary positions, grouped-query attention with normalised queries and keys,
+SwiGLU, no biases, tied embeddings. Needs nothing but torch (and safetensors to save and load).
+
+Shapes in the comments: B batch, T time, C channels (``n_embd``), H heads, K key/value heads,
+D head width, V vocabulary, S keys held (cache and new ones together).
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a model. Two models with equal configurations can share weights."""
+
+    vocab_size: int
+    context_length: int  # longest row, in tokens
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_kv_head: int  # n_head for full attention; fewer: each key/value head serves several query heads
+    n_hidden: int | None = None  # width inside SwiGLU; None takes 8/3 n_embd, rounded up to a multiple of 64
+    rope_theta: float = 10_000.0  # longest rotary wavelength; larger for longer contexts
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head}).")
+        if self.n_head % self.n_kv_head:
+            raise ValueError(f"n_head ({self.n_head}) must be a multiple of n_kv_head ({self.n_kv_head}).")
+        if self.head_width % 2:
+            raise ValueError(f"n_embd / n_head is {self.head_width}: rotary positions need an even head width.")
+        if self.n_hidden is None:
+            object.__setattr__(self, "n_hidden", -(-8 * self.n_embd // (3 * 64)) * 64)
+
+    @property
+    def head_width(self) -> int:
+        """Channels per head (D)."""
+        return self.n_embd // self.n_head
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights in the model; the output head shares the embedding's, so they count once."""
+        width, kv_width = self.n_embd, self.n_kv_head * self.head_width
+        attention = 2 * width * width + 2 * width * kv_width + 2 * self.head_width
+        block = attention + 3 * width * self.n_hidden + 2 * width
+        return self.vocab_size * width + self.n_layer * block + width
+
+    def flops_per_token(self, context: int | None = None) -> int:
+        """Floating-point operations to train on one token: forward, and backward at twice its cost.
+
+        Each weight of a matrix costs 2 operations a token going forward; attention over ``context`` keys
+        (half of them on average, under the causal mask) comes on top (Kaplan et al., 2020, §2.1).
+        """
+        context = context or self.context_length
+        norms = self.n_layer * (2 * self.n_embd + 2 * self.head_width) + self.n_embd
+        attention = self.n_layer * 4 * self.n_embd * context // 2
+        return 3 * (2 * (self.n_parameters - norms) + attention)
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far, so that generating a token costs one token's work.
+
+    Preallocated. Rows may hold different numbers of tokens: after reading right-padded prompts, ``rewind``
+    to their true lengths, and what comes next is written over the padding, row by row.
+    """
+
+    def __init__(self, config: GPTConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype):
+        if length > config.context_length:
+            raise ValueError(f"A cache of {length} tokens is longer than the model's context ({config.context_length}).")
+        shape = (config.n_layer, batch, config.n_kv_head, length, config.head_width)
+        self.keys = torch.zeros(shape, device=device, dtype=dtype)  # (n_layer, B, K, length, D)
+        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.lengths = torch.zeros(batch, dtype=torch.long, device=device)  # tokens held, per row (B,)
+        self.longest = 0  # lengths.max(), kept as a number so that no step waits for the device
+        self.uniform = True  # all rows hold equally many tokens: slices serve where gathers would be needed
+
+    def rewind(self, lengths: Tensor) -> None:
+        """Shortens each row to ``lengths`` (B,) tokens.
+
+        Raises:
+            ValueError: a row would grow.
+        """
+        lengths = lengths.to(self.lengths)
+        if bool((lengths > self.lengths).any()):
+            raise ValueError("rewind can only shorten rows: a length is beyond what the cache holds.")
+        self.lengths = lengths.clone()
+        self.longest = int(lengths.max())
+        self.uniform = bool((lengths == self.longest).all())
+
+    def keep(self, rows: Tensor) -> None:
+        """Keeps only the given rows (indices), in that order: finished sequences leave the batch."""
+        self.keys, self.values = self.keys[:, rows].contiguous(), self.values[:, rows].contiguous()
+        self.rewind_state(self.lengths[rows])
+
+    def rewind_state(self, lengths: Tensor) -> None:
+        """Sets the row lengths after rows were selected or advanced."""
+        self.lengths = lengths
+        self.longest = int(lengths.max())
+        self.uniform = bool((lengths == self.longest).all())
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes new keys and values (B, K, T, D) behind each row; returns all held (B, K, S, D)."""
+        T = k.shape[2]
+        end = self.longest + T
+        if self.uniform:
+            self.keys[layer, :, :, self.longest : end] = k
+            self.values[layer, :, :, self.longest : end] = v
+        else:
+            at = (self.lengths[:, None] + torch.arange(T, device=k.device))[:, None, :, None].expand_as(k)
+            self.keys[layer].scatter_(2, at, k)
+            self.values[layer].scatter_(2, at, v)
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def advance(self, T: int) -> None:
+        """Counts T new tokens in every row, once all layers have written theirs."""
+        self.lengths = self.lengths + T
+        self.longest += T
+
+
+class RMSNorm(nn.Module):
+    """Scales each vector to root mean square 1, then by learned weights (Zhang & Sennrich, 2019)."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+
+
+class RotaryEmbedding(nn.Module):
+    """Positions as rotations of pairs of channels, so that attention sees distances (Su et al., 2021).
+
+    Channel i is paired with channel i + D/2, as in Llama and Qwen checkpoints.
+    """
+
+    def __init__(self, head_width: int, context_length: int, theta: float):
+        super().__init__()
+        frequencies = theta ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)  # (D/2,)
+        angles = torch.arange(context_length, dtype=torch.float64)[:, None] * frequencies  # (context_length, D/2)
+        # Not saved with the weights: both follow from the configuration.
+        self.register_buffer("cos", angles.cos().float(), persistent=False)
+        self.register_buffer("sin", angles.sin().float(), persistent=False)
+
+    def at(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines for positions (T,) or (B, T), shaped to meet (B, H, T, D/2)."""
+        cos, sin = self.cos[positions].to(dtype), self.sin[positions].to(dtype)
+        return (cos, sin) if positions.dim() == 1 else (cos[:, None], sin[:, None])
+
+    @staticmethod
+    def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Turns each pair of channels of x (B, H, T, D) by its position's angle."""
+        x1, x2 = x.chunk(2, dim=-1)
+        return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)
+
+
+class MultiHeadAttention(nn.Module):
+    """Grouped-query attention (Ainslie et al., 2023) with normalised queries and keys (Qwen3)."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        C, D = config.n_embd, config.head_width
+        self.n_head, self.n_kv_head, self.head_width = config.n_head, config.n_kv_head, D
+        self.q_proj = nn.Linear(C, config.n_head * D, bias=False)
+        self.k_proj = nn.Linear(C, config.n_kv_head * D, bias=False)
+        self.v_proj = nn.Linear(C, config.n_kv_head * D, bias=False)
+        self.o_proj = nn.Linear(config.n_head * D, C, bias=False)
+        self.q_norm = RMSNorm(D, config.norm_eps)
+        self.k_norm = RMSNorm(D, config.norm_eps)
+
+    def forward(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None, layer: int
+    ) -> Tensor:
+        B, T, C = x.shape
+        q = self.q_norm(self.q_proj(x).view(B, T, self.n_head, self.head_width)).transpose(1, 2)  # (B, H, T, D)
+        k = self.k_norm(self.k_proj(x).view(B, T, self.n_kv_head, self.head_width)).transpose(1, 2)  # (B, K, T, D)
+        v = self.v_proj(x).view(B, T, self.n_kv_head, self.head_width).transpose(1, 2)  # (B, K, T, D)
+        q, k = RotaryEmbedding.rotate(q, *rotation), RotaryEmbedding.rotate(k, *rotation)
+        if cache is not None:
+            k, v = cache.append(layer, k, v)  # (B, K, S, D)
+        # Without a mask the rows are whole: plain causal attention, or one new token that may see everything.
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=self.n_kv_head != self.n_head
+        )
+        return self.o_proj(y.transpose(1, 2).reshape(B, T, C))
+
+
+class SwiGLU(nn.Module):
+    """The feed-forward part: a gate decides how much of each hidden channel passes (Shazeer, 2020)."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.gate_proj = nn.Linear(config.n_embd, config.n_hidden, bias=False)
+        self.up_proj = nn.Linear(config.n_embd, config.n_hidden, bias=False)
+        self.down_proj = nn.Linear(config.n_hidden, config.n_embd, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """One layer: tokens look at each other, then each thinks for itself. Both add to what was there."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.attention_norm = RMSNorm(config.n_embd, config.norm_eps)
+        self.attention = MultiHeadAttention(config)
+        self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
+        self.mlp = SwiGLU(config)
+
+    def forward(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None, layer: int
+    ) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), rotation, mask, cache, layer)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class GPT(nn.Module):
+    """Token ids in, a score for every possible next token out."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.rotary = RotaryEmbedding(config.head_width, config.context_length, config.rope_theta)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.norm = RMSNorm(config.n_embd, config.norm_eps)
+        self.apply(self._initialise)
+
+    def _initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        # What adds to the residual starts at zero: each block begins as the identity, and learning is steadier.
+        elif isinstance(module, Block):
+            nn.init.zeros_(module.attention.o_proj.weight)
+            nn.init.zeros_(module.mlp.down_proj.weight)
+
+    def hidden(self, ids: Tensor, document_ids: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        """The vectors before the output head: (B, T) -> (B, T, C). Arguments as for ``forward``."""
+        B, T = ids.shape
+        held = cache.longest if cache is not None else 0
+        if held + T > self.config.context_length:
+            raise ValueError(f"{held + T} tokens are more than the model's context of {self.config.context_length}.")
+        positions = torch.arange(held, held + T, device=ids.device)  # (T,)
+        mask = None
+        if cache is not None:
+            if document_ids is not None:
+                raise ValueError("document_ids go with whole rows, not with a cache.")
+            if held + T > cache.keys.shape[3]:
+                raise ValueError(f"{held + T} tokens don't fit the cache's {cache.keys.shape[3]}.")
+            if not cache.uniform:
+                positions = cache.lengths[:, None] + torch.arange(T, device=ids.device)  # (B, T)
+            if not cache.uniform or (held and T > 1):
+                keys = torch.arange(held + T, device=ids.device)
+                mask = (keys <= positions[..., None]).view(-1, 1, T, held + T)  # (B or 1, 1, T, S)
+        elif document_ids is not None:
+            causal = torch.ones(T, T, dtype=torch.bool, device=ids.device).tril()
+            mask = ((document_ids[:, :, None] == document_ids[:, None, :]) & causal)[:, None]  # (B, 1, T, T)
+        x = self.embedding(ids)  # (B, T) -> (B, T, C)
+        rotation = self.rotary.at(positions, x.dtype)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rotation, mask, cache, layer)
+        if cache is not None:
+            cache.advance(T)
+        return self.norm(x)
+
+    def forward(self, ids: Tensor, document_ids: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        """Logits of the next token at every position.
+
+        Args:
+            ids: (B, T) int64.
+            document_ids: (B, T); tokens see only earlier ones of the same document. None: the row is one.
+            cache: holds what came before; the new tokens are added to it.
+
+        Returns:
+            (B, T, V) logits.
+
+        Raises:
+            ValueError: the tokens don't fit the context or the cache.
+        """
+        return F.linear(self.hidden(ids, document_ids, cache), self.embedding.weight)  # (B, T, C) -> (B, T, V)
+
+    def loss(self, ids: Tensor, targets: Tensor, document_ids: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy in nats over the targets (B, T) that are not -100."""
+        x, targets = self.hidden(ids, document_ids).flatten(0, 1), targets.flatten()  # (B T, C), (B T,)
+        learned = targets != -100
+        if not bool(learned.all()):
+            # Most of a conversation is not learned: the costliest product is done for the rest alone.
+            x, targets = x[learned], targets[learned]
+        return F.linear_cross_entropy(x, self.embedding.weight, targets)
+
+    def new_cache(self, batch: int, length: int | None = None) -> KVCache:
+        """An empty cache for ``batch`` rows of up to ``length`` tokens (the whole context if None)."""
+        weight = self.embedding.weight
+        return KVCache(self.config, batch, length or self.config.context_length, weight.device, weight.dtype)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes ``config.json`` and ``model.safetensors``, each whole or not at all."""
+        from safetensors.torch import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        files = {"config.json": json.dumps(asdict(self.config), indent=1).encode(), "model.safetensors": save(weights)}
+        for name, data in files.items():
+            temporary = folder / f".{name}.tmp"
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, folder / name)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "GPT":
+        """Reads what ``save`` wrote.
+
+        Raises:
+            ValueError: the folder holds no model of ours, or a damaged one.
+        """
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        try:
+            config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            weights = load_file(folder / "model.safetensors")
+            model = cls(config)
+            model.load_state_dict(weights)
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{folder} holds no readable model (config.json, model.safetensors): {reason}") from None
+        return model

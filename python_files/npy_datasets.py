@@ -1,0 +1,299 @@
+"""Token ids in ``.npy`` files: written in shards, memory-mapped, and read by step number.
+
+A dataset here has no state. ``batch(step)`` depends on nothing but the files, the seed, the step and the
+rank, so resuming a run is knowing its step, and any number of processes share an epoch by arithmetic.
+Needs numpy and torch alone.
+
+Shapes: B rows in a batch, T tokens in a row (``context_length``), N rows in a file.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IGNORED = -100  # the target that no loss is computed for, as in torch.nn.functional.cross_entropy
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    """The smallest type that holds every id: two bytes up to 65,536 ids, else four."""
+    return np.dtype(np.uint16 if vocab_size <= 65_536 else np.uint32)
+
+
+def save_array(path: str | Path, array: np.ndarray) -> None:
+    """Writes a ``.npy`` file whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_array(path: str | Path, dimensions: int) -> np.ndarray:
+    """Opens a ``.npy`` file without reading it into memory.
+
+    Raises:
+        ValueError: it is missing, cut short, no ``.npy`` file, or not an array of whole numbers of the
+            expected number of dimensions.
+    """
+    path = Path(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path.name} can't be read as a .npy file ({error}): make it again.") from None
+    if array.ndim != dimensions or array.dtype.kind not in "iub":
+        raise ValueError(
+            f"{path.name} holds {array.ndim}-dimensional {array.dtype}, expected {dimensions}-dimensional whole numbers."
+        )
+    return array
+
+
+def write_shards(
+    documents: Iterable[Sequence[int]],
+    folder: str | Path,
+    split: str = "train",
+    *,
+    end_token: int,
+    vocab_size: int,
+    shard_tokens: int = 16_777_216,
+) -> list[dict]:
+    """Writes documents one after another into ``<split>_00000.npy``, ``<split>_00001.npy``, …
+
+    Args:
+        documents: token ids of each document; ``end_token`` is put behind each.
+        shard_tokens: tokens in a file; a document may go on in the next one.
+
+    Returns:
+        ``{"file": name, "tokens": count}`` for each file.
+
+    Raises:
+        ValueError: an id is outside the vocabulary.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = token_dtype(vocab_size)
+    buffer, filled, shards = np.empty(shard_tokens, dtype), 0, []
+
+    def flush() -> None:
+        name = f"{split}_{len(shards):05d}.npy"
+        save_array(folder / name, buffer[:filled])
+        shards.append({"file": name, "tokens": int(filled)})
+
+    for document in documents:
+        ids = np.append(np.asarray(document, dtype=np.int64), end_token)
+        if ids.min() < 0 or ids.max() >= vocab_size:
+            raise ValueError(f"Token id {ids.max()} is outside the vocabulary of {vocab_size}.")
+        at = 0
+        while at < len(ids):
+            taken = min(shard_tokens - filled, len(ids) - at)
+            buffer[filled : filled + taken] = ids[at : at + taken]
+            filled, at = filled + taken, at + taken
+            if filled == shard_tokens:
+                flush()
+                filled = 0
+    if filled:
+        flush()
+    # Files of a longer, earlier run would otherwise be read along with these.
+    for stale in sorted(folder.glob(f"{split}_[0-9]*.npy")):
+        if stale.name not in {shard["file"] for shard in shards}:
+            stale.unlink()
+    return shards
+
+
+class _Shuffled:
+    """Deals rows 0 … n_rows − 1 into global batches, each row once an epoch, in a seeded order."""
+
+    def __init__(self, n_rows: int, batch_size: int, seed: int, rank: int, world_size: int, what: str):
+        if batch_size % world_size:
+            raise ValueError(f"The global batch of {batch_size} rows can't be shared by {world_size} processes evenly.")
+        if n_rows < batch_size:
+            raise ValueError(f"{what} hold {n_rows} rows, fewer than one batch of {batch_size}: use more text.")
+        self.n_rows, self.batch_size, self.seed = n_rows, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.steps_per_epoch = n_rows // batch_size
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def rows(self, step: int) -> np.ndarray:
+        """The rows that this rank reads at a step: the same union over all ranks, however many there are."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:  # kept, not state: it follows from the seed and the step
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.n_rows)
+            self._epoch = epoch
+        batch = self._order[within * self.batch_size : (within + 1) * self.batch_size]
+        share = self.batch_size // self.world_size
+        return batch[self.rank * share : (self.rank + 1) * share]
+
+
+class PretrainDataset:
+    """Windows of running text. Targets are the same tokens one place later.
+
+    Args:
+        folder: holds ``<split>*.npy``, read in the order of their names as one long text.
+        batch_size: rows in a global batch; each of ``world_size`` processes reads its share.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str,
+        context_length: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        files = sorted(Path(folder).glob(f"{split}*.npy"))
+        if not files:
+            raise ValueError(f"No {split}*.npy in {Path(folder).name}/: make the shards first (2_Pretraining_Data).")
+        self.shards = [open_array(file, dimensions=1) for file in files]
+        self.context_length = context_length
+        self._ends = np.cumsum([len(shard) for shard in self.shards])
+        self.n_tokens = int(self._ends[-1])
+        # The last token of a window is its last target, and the first input of the next window.
+        self._rows = _Shuffled(
+            max(0, self.n_tokens - 1) // context_length, batch_size, seed, rank, world_size, f"The {split} shards"
+        )
+        self.batch_size = batch_size
+        self.steps_per_epoch = self._rows.steps_per_epoch
+
+    def window(self, row: int) -> np.ndarray:
+        """Tokens ``row * T`` to ``(row + 1) * T`` inclusive, across shards where need be: (T + 1,)."""
+        start, end = row * self.context_length, (row + 1) * self.context_length + 1
+        parts = []
+        shard = int(np.searchsorted(self._ends, start, side="right"))
+        while start < end:
+            base = int(self._ends[shard]) - len(self.shards[shard])
+            stop = min(end, int(self._ends[shard]))
+            parts.append(self.shards[shard][start - base : stop - base])
+            start, shard = stop, shard + 1
+        return np.concatenate(parts).astype(np.int64)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a step, each (B, T) int64."""
+        tokens = torch.from_numpy(np.stack([self.window(row) for row in self._rows.rows(step)]))  # (B, T + 1)
+        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+
+def pack(conversations: Iterable[tuple[Sequence[int], Sequence[int]]], length: int, open_rows: int = 64) -> Iterator:
+    """Puts whole conversations into rows of ``length`` tokens, each where it leaves the least room.
+
+    Best fit over a bounded number of open rows: the fullest row leaves when a new one must open, so that
+    memory stays flat whatever the number of conversations.
+
+    Yields:
+        lists of (ids, mask); a conversation longer than ``length`` is skipped (count them beforehand).
+    """
+    rows: list[list] = []  # [room left, [(ids, mask), …]]
+    for ids, mask in conversations:
+        if len(ids) > length:
+            continue
+        fitting = [row for row in rows if row[0] >= len(ids)]
+        if fitting:
+            row = min(fitting, key=lambda row: row[0])
+        else:
+            if len(rows) == open_rows:
+                fullest = min(rows, key=lambda row: row[0])
+                rows.remove(fullest)
+                yield fullest[1]
+            row = [length, []]
+            rows.append(row)
+        row[0] -= len(ids)
+        row[1].append((ids, mask))
+    for row in sorted(rows, key=lambda row: row[0]):
+        yield row[1]
+
+
+def write_sft_rows(
+    conversations: Iterable[tuple[Sequence[int], Sequence[int]]],
+    folder: str | Path,
+    split: str,
+    context_length: int,
+    *,
+    pad_token: int,
+    vocab_size: int,
+) -> dict:
+    """Packs conversations into rows of ``context_length + 1`` tokens and writes three ``.npy`` files.
+
+    ``<split>_tokens.npy`` the ids, ``<split>_mask.npy`` which tokens are learned, ``<split>_documents.npy``
+    which conversation of its row each token belongs to (0 is padding), each (N, T + 1).
+
+    Args:
+        conversations: (ids, mask) as ``chat_format.render`` makes them.
+
+    Returns:
+        counts: rows, conversations, too_long, tokens, learned_tokens.
+    """
+    length, too_long = context_length + 1, 0
+
+    def counted() -> Iterator:
+        nonlocal too_long
+        for ids, mask in conversations:
+            too_long += len(ids) > length
+            yield ids, mask
+
+    tokens, masks, documents = [], [], []
+    n_conversations = n_tokens = 0
+    for row in pack(counted(), length):
+        row_tokens = np.full(length, pad_token, token_dtype(vocab_size))
+        row_mask = np.zeros(length, np.bool_)
+        row_documents = np.zeros(length, np.uint16)
+        at = 0
+        for number, (ids, mask) in enumerate(row, start=1):
+            row_tokens[at : at + len(ids)] = ids
+            row_mask[at : at + len(ids)] = mask
+            row_documents[at : at + len(ids)] = number
+            at += len(ids)
+        tokens.append(row_tokens)
+        masks.append(row_mask)
+        documents.append(row_documents)
+        n_conversations, n_tokens = n_conversations + len(row), n_tokens + at
+    if not tokens:
+        raise ValueError(f"No conversation of the {split} split fits rows of {length} tokens.")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, rows in (("tokens", tokens), ("mask", masks), ("documents", documents)):
+        save_array(Path(folder) / f"{split}_{name}.npy", np.stack(rows))
+    return {
+        "rows": len(tokens),
+        "conversations": n_conversations,
+        "too_long": too_long,
+        "tokens": n_tokens,
+        "learned_tokens": int(sum(int(mask.sum()) for mask in masks)),
+    }
+
+
+class SFTDataset:
+    """Rows of packed conversations: inputs, targets with all but the assistant's words ignored, documents."""
+
+    def __init__(
+        self, folder: str | Path, split: str, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1
+    ):
+        folder = Path(folder)
+        self.tokens = open_array(folder / f"{split}_tokens.npy", dimensions=2)  # (N, T + 1)
+        self.mask = open_array(folder / f"{split}_mask.npy", dimensions=2)
+        self.documents = open_array(folder / f"{split}_documents.npy", dimensions=2)
+        if not self.tokens.shape == self.mask.shape == self.documents.shape:
+            raise ValueError(
+                f"The {split} files disagree: tokens {self.tokens.shape}, mask {self.mask.shape}, "
+                f"documents {self.documents.shape}: run 5_SFT_Data again."
+            )
+        self.context_length = self.tokens.shape[1] - 1
+        self._rows = _Shuffled(len(self.tokens), batch_size, seed, rank, world_size, f"The {split} files")
+        self.batch_size = batch_size
+        self.steps_per_epoch = self._rows.steps_per_epoch
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, targets and document ids of a step, each (B, T) int64."""
+        rows = self._rows.rows(step)
+        tokens = torch.from_numpy(self.tokens[rows].astype(np.int64))  # (B, T + 1)
+        mask = torch.from_numpy(self.mask[rows])
+        documents = torch.from_numpy(self.documents[rows].astype(np.int64))
+        targets = torch.where(mask[:, 1:], tokens[:, 1:], IGNORED)
+        return tokens[:, :-1].contiguous(), targets, documents[:, :-1].contiguous()
