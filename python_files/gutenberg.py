@@ -105,23 +105,21 @@ def _king_james(module: Path) -> Iterator[Book]:
 
 def _from_hub() -> Iterator[Book]:
     """The English books of ``manu/project_gutenberg``, streamed."""
-    problem = None
+    count = 0
     try:
         import datasets
 
         rows = iter(datasets.load_dataset("manu/project_gutenberg", split="en", streaming=True))
-        first = next(rows)
-    except ImportError:
-        problem = "the package datasets is missing"
+        while (row := next(rows, None)) is not None:
+            book = _book(str(row["id"]).split("-")[0], str(row["text"]), {}, language="en")
+            yield book
+            count += 1
     except Exception as error:  # the hub's client raises many kinds: no network, refused, moved, cut off
-        problem = type(error).__name__
-    if problem:
+        problem = f"broke off after {count} books" if count else "can't be reached"
         raise CourseError(
-            f"Can't reach the Hugging Face hub for the books ({problem}): use --books packaged, "
+            f"The Hugging Face hub {problem} ({type(error).__name__}): try again later, or use --books packaged, "
             "or --books FOLDER with Gutenberg .txt files that you have."
-        )
-    for row in itertools.chain([first], rows):
-        yield _book(str(row["id"]).split("-")[0], str(row["text"]), {}, language="en")
+        ) from None
 
 
 # ---- files

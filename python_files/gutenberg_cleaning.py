@@ -257,7 +257,12 @@ def _paragraphs_of(lines: list[str], width: int) -> list[str]:
         parts = [lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
         if all(_is_prose(part, width) for part in parts if len(part) > 1):
             return [_joined(part) for part in parts]
-    return ["\n".join(_TWO_SPACES.sub(r"\1 ", line[margin:]) for line in lines)]
+    centres = [len(line) - len(line.strip()) / 2 for line in lines]
+    widest, narrowest = max(len(line.strip()) for line in lines), min(len(line.strip()) for line in lines)
+    if max(centres) - min(centres) <= 3 and widest - narrowest >= 12:
+        margin = 80  # centred, as on a title page: the indents say nothing
+    lines = [line[min(margin, len(line) - len(line.lstrip())) :] for line in lines]
+    return ["\n".join(_TWO_SPACES.sub(r"\1 ", line) for line in lines)]
 
 
 def _is_prose(lines: list[str], width: int) -> bool:
