@@ -1,0 +1,159 @@
+"""How good is a model? Bits per byte on books it has not seen, and answers to questions it was not shown.
+
+Both are comparable between models: bits per byte even between models with different tokenizers.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+import artifacts
+import chat_format
+from artifacts import CourseError, MissingArtifact
+from bpe_tokenizer import BPETokenizer
+from course_dataset import Conversation
+from Dummy_Model import GPT
+from sampling import Settings, generate_batch
+
+# Logits held at once, in numbers. A CPU is quickest while they stay near its cache; a GPU wants many (1 GB).
+LOGITS_TOGETHER = {"cpu": 4_000_000, "cuda": 256_000_000}
+# An answer may come in a few more tokens than the expected one and still be the same text.
+SPARE_TOKENS = 8
+
+
+class Answer(NamedTuple):
+    """One line of the table of answers."""
+
+    kind: str
+    question: str
+    expected: str
+    answer: str
+    correct: bool
+
+
+def read_questions(path: str | Path, limit: int | None = None) -> list[Conversation]:
+    """Reads a file of ``{"kind", "messages"}`` lines; with ``limit``, that many spread evenly over the file.
+
+    Raises:
+        MissingArtifact: there is no such file.
+        CourseError: a line isn't such a question.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingArtifact(f"Missing {artifacts.relative(path)}: run the notebooks of 5_SFT_Data first.")
+    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+    if limit is not None and limit < len(lines):
+        lines = [lines[i * len(lines) // limit] for i in range(limit)]
+    try:
+        return [Conversation(row["kind"], row["messages"]) for row in map(json.loads, lines)]
+    except (ValueError, KeyError, TypeError):
+        raise CourseError(
+            f"Damaged {artifacts.relative(path)}: a line of it is no question; run the notebooks of 5_SFT_Data again."
+        ) from None
+
+
+@torch.inference_mode()
+def bits_per_byte(
+    model: GPT,
+    tokenizer: BPETokenizer,
+    texts: Iterable[str],
+    context_length: int | None = None,
+    progress: bool = False,
+) -> float:
+    """What it costs the model, in bits, to predict one byte of the texts' UTF-8: lower is better.
+
+    Each text is cut into windows that don't overlap and all its tokens are predicted once: the first from
+    ``<|endoftext|>``, so a token's context is between one and ``context_length`` tokens. Random bytes cost 8.
+
+    Args:
+        context_length: of the windows; the model's own if None.
+        progress: show a bar.
+
+    Raises:
+        CourseError: the texts are empty, or the windows longer than the model's context.
+    """
+    T = context_length or model.config.context_length
+    if model.config.context_length < T:
+        raise CourseError(
+            f"Windows of {T} tokens are longer than the model's context of {model.config.context_length}."
+        )
+    device, pad = model.embedding.weight.device, tokenizer.special["<|pad|>"]
+    windows, n_bytes = [], 0
+    for text in texts:
+        ids = [tokenizer.special["<|endoftext|>"], *tokenizer.encode(text)]
+        n_bytes += len(text.encode("utf-8", errors="replace"))
+        windows += [ids[i : i + T + 1] for i in range(0, len(ids) - 1, T)]
+    if not n_bytes:
+        raise CourseError("There is no text to measure bits per byte on.")
+    windows.sort(key=len)  # windows of one length need no padding
+    rows = max(1, LOGITS_TOGETHER.get(device.type, 4_000_000) // (T * model.config.vocab_size))
+    nats = 0.0
+    for start in tqdm(range(0, len(windows), rows), desc="bits per byte", disable=not progress):
+        batch = windows[start : start + rows]
+        width = len(batch[-1]) - 1
+        # Padding stands behind all that counts, so no token sees it; -100 keeps it out of the loss.
+        ids = [[*window[:-1], *[pad] * (width + 1 - len(window))] for window in batch]
+        targets = [[*window[1:], *[-100] * (width + 1 - len(window))] for window in batch]
+        loss = model.loss(torch.tensor(ids, device=device), torch.tensor(targets, device=device))
+        nats += float(loss) * sum(len(window) - 1 for window in batch)
+    return nats / math.log(2) / n_bytes
+
+
+def answers(
+    model: GPT,
+    tokenizer: BPETokenizer,
+    questions: Sequence[Conversation],
+    max_new_tokens: int | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> list[Answer]:
+    """Asks each question and compares: the likeliest answer must equal the expected one, letter by letter.
+
+    White space at the ends alone is forgiven.
+
+    Args:
+        questions: conversations whose last message is the expected answer; those before it are shown to the model.
+        max_new_tokens: None allows a little more than the longest expected answer has, so that a model that
+            never stops costs no more time than one that does.
+        progress: show a bar.
+
+    Raises:
+        CourseError: a question fills the model's context.
+    """
+    if not questions:
+        return []
+    expected = [question.messages[-1]["content"].strip() for question in questions]
+    prompts = [chat_format.prompt_ids(question.messages[:-1], tokenizer) for question in questions]
+    if max_new_tokens is None:
+        max_new_tokens = max(map(len, tokenizer.encode_batch(expected))) + SPARE_TOKENS
+    settings = Settings(temperature=0, max_new_tokens=max_new_tokens)
+    made = generate_batch(model, tokenizer, prompts, settings, batch_size=batch_size, progress=progress)
+    rows = []
+    for question, wanted, ids in zip(questions, expected, made, strict=True):
+        answer = tokenizer.decode(ids).strip()
+        rows.append(Answer(question.kind, question.messages[-2]["content"], wanted, answer, answer == wanted))
+    return rows
+
+
+def accuracy_by_kind(rows: Iterable[Answer]) -> dict[str, float]:
+    """The share of correct answers of each kind, kinds in alphabetical order."""
+    marks: dict[str, list[bool]] = {}
+    for row in rows:
+        marks.setdefault(row.kind, []).append(row.correct)
+    return {kind: sum(marks[kind]) / len(marks[kind]) for kind in sorted(marks)}
+
+
+def answer_accuracy(
+    model: GPT,
+    tokenizer: BPETokenizer,
+    questions: Sequence[Conversation],
+    max_new_tokens: int | None = None,
+    progress: bool = False,
+) -> dict[str, float]:
+    """The share of each kind of question that is answered exactly right. Arguments as for ``answers``."""
+    return accuracy_by_kind(answers(model, tokenizer, questions, max_new_tokens, progress=progress))
