@@ -75,7 +75,9 @@ class KVCache:
 
     def __init__(self, config: GPTConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype):
         if length > config.context_length:
-            raise ValueError(f"A cache of {length} tokens is longer than the model's context ({config.context_length}).")
+            raise ValueError(
+                f"A cache of {length} tokens is longer than the model's context ({config.context_length})."
+            )
         shape = (config.n_layer, batch, config.n_kv_head, length, config.head_width)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)  # (n_layer, B, K, length, D)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
@@ -238,9 +240,7 @@ class GPT(nn.Module):
         self.apply(self._initialise)
 
     def _initialise(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.02)
-        elif isinstance(module, nn.Embedding):
+        if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
         # What adds to the residual starts at zero: each block begins as the identity, and learning is steadier.
         elif isinstance(module, Block):
@@ -249,7 +249,7 @@ class GPT(nn.Module):
 
     def hidden(self, ids: Tensor, document_ids: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """The vectors before the output head: (B, T) -> (B, T, C). Arguments as for ``forward``."""
-        B, T = ids.shape
+        T = ids.shape[1]
         held = cache.longest if cache is not None else 0
         if held + T > self.config.context_length:
             raise ValueError(f"{held + T} tokens are more than the model's context of {self.config.context_length}.")

@@ -8,8 +8,9 @@ Shapes: B rows in a batch, T tokens in a row (``context_length``), N rows in a f
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -23,18 +24,27 @@ def token_dtype(vocab_size: int) -> np.dtype:
     return np.dtype(np.uint16 if vocab_size <= 65_536 else np.uint32)
 
 
-def save_array(path: str | Path, array: np.ndarray) -> None:
-    """Writes a ``.npy`` file whole or not at all."""
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file whole or not at all: under a temporary name, to disk, then renamed.
+
+    Args:
+        write: called with the open file.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            np.save(file, array, allow_pickle=False)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_array(path: str | Path, array: np.ndarray) -> None:
+    """Writes a ``.npy`` file whole or not at all."""
+    write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
 
 
 def open_array(path: str | Path, dimensions: int) -> np.ndarray:

@@ -1,0 +1,113 @@
+"""Tens of thousands of names, things and numbers for the course's own conversations.
+
+A model that meets few names learns them by heart; one that meets a new one every time has to learn to copy
+from the text. Each word belongs to one side, by its hash: "train" words may occur in training, "unseen" words
+only in the held-out questions, so that a right answer about them can't be remembered.
+"""
+
+import hashlib
+import importlib.util
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+UNSEEN_SHARE = 0.1
+
+# Endings of nouns that one can't hold, buy or put somewhere.
+_ABSTRACT = re.compile(r"(ness|ity|tion|sion|ance|ence|ism|ment|ship|ing|ics|logy|cy|hood|dom|ure|th|al|ty|tude|age)$")
+_SYLLABLES = "ba be bi bo bu da de di do du fa fe fi fo ga go gra ka ke ki ko la le li lo lu ma me mi mo mu na ne ni no " \
+             "nu pa pe pi po ra re ri ro ru sa se si so su ta te ti to tra tu va ve vi vo wa we wi za ze zi zo".split()  # fmt: skip
+_TOWN_ENDINGS = ("ton", "ford", "burg", "ham", "wick", "field", "port", "stead", "dale", "bridge")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What one side draws from. All lists are sorted, so that a seed gives the same words everywhere."""
+
+    side: str
+    names: Sequence[str]
+    things: Sequence[str]
+    # 10 to 199; the unseen ones are the multiples of 9, so that their sums and differences are unseen too.
+    # Digits alone are like letters: both sides need them all.
+    numbers: Sequence[int]
+
+    def name(self, rng: random.Random) -> str:
+        """A person's name: a real one, or one in five made up."""
+        return self._made_up(rng, "") if rng.random() < 0.2 else rng.choice(self.names)
+
+    def town(self, rng: random.Random) -> str:
+        """A made-up place name."""
+        return self._made_up(rng, rng.choice(_TOWN_ENDINGS))
+
+    def coined(self, rng: random.Random) -> str:
+        """A made-up common noun."""
+        return self._made_up(rng, rng.choice(["p", "x", "n", "k", "ck", "rm", "lt"])).lower()
+
+    def thing(self, rng: random.Random) -> str:
+        """Something one can put on a table."""
+        return rng.choice(self.things)
+
+    def number(self, rng: random.Random) -> int:
+        """A whole number from 10 to 199."""
+        return rng.choice(self.numbers)
+
+    def age(self, rng: random.Random) -> int:
+        """A whole number from 10 to 98."""
+        return rng.choice([n for n in self.numbers if n < 99])
+
+    def distinct(self, draw, n: int, rng: random.Random) -> list:
+        """``n`` different results of ``draw(rng)``."""
+        found: dict = {}
+        while len(found) < n:
+            found[draw(rng)] = None
+        return list(found)
+
+    def _made_up(self, rng: random.Random, ending: str) -> str:
+        while True:
+            word = "".join(rng.choices(_SYLLABLES, k=rng.randint(2, 3))) + ending
+            if side_of(word) == self.side:
+                return word.capitalize()
+
+
+def side_of(word: str) -> str:
+    """``"unseen"`` for a tenth of all words, by the hash of their lower-case spelling, else ``"train"``."""
+    value = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:4], "big")
+    return "unseen" if value < UNSEEN_SHARE * 2**32 else "train"
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"The package {package} is missing: pip install -r requirements.txt")
+    return Path(spec.origin).parent
+
+
+def _read(path: Path) -> list[str]:
+    return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+@cache
+def load_words(side: str, reserved: frozenset[str] = frozenset()) -> Words:
+    """The words of one side, ``"train"`` or ``"unseen"``.
+
+    Names are those of the US census (package ``names``), things the nouns of the package ``wonderwords``.
+
+    Args:
+        reserved: lower-case words that the templates themselves use: kept out of both sides.
+    """
+    census, nouns = _package_folder("names"), _package_folder("wonderwords") / "assets"
+    rude = set(_read(nouns / "profanitylist.txt"))
+    names = {w for f in ("dist.female.first", "dist.male.first", "dist.all.last") for w in _read(census / f)}
+    names = {w.lower() for w in names if 3 <= len(w) <= 9}
+    things = {w for w in _read(nouns / "nounlist.txt") if re.fullmatch(r"[a-z]{3,10}", w) and not w.endswith("s")}
+    others = {*_read(nouns / "adjectivelist.txt"), *_read(nouns / "verblist.txt")}
+    things = {w for w in things if not _ABSTRACT.search(w)} - names - others
+    return Words(
+        side=side,
+        names=sorted(w.capitalize() for w in names - rude - reserved if side_of(w) == side),
+        things=sorted(w for w in things - rude - reserved if side_of(w) == side),
+        numbers=[n for n in range(10, 200) if (n % 9 == 0) == (side == "unseen")],
+    )
