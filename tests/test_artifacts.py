@@ -1,0 +1,159 @@
+"""artifacts.py and presets.py: what is written whole, what is trusted, and what is said when it can't be."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import artifacts
+import presets
+
+
+def made_phase(name: str = "tokenizer") -> Path:
+    folder = artifacts.phase_folder("tiny", name)
+    artifacts.write_text(folder / "a.txt", "hello")
+    artifacts.write_bytes(folder / "deep" / "b.bin", bytes(range(256)))
+    artifacts.finish(folder, ["deep/b.bin", "a.txt"], vocab_size=4096)
+    return folder
+
+
+def test_a_finished_phase_is_found_with_its_facts():
+    folder = made_phase()
+    assert artifacts.require("tiny", "tokenizer") == folder
+    manifest = artifacts.read_manifest("tiny", "tokenizer")
+    assert manifest["vocab_size"] == 4096
+    assert list(manifest["files"]) == ["a.txt", "deep/b.bin"]
+    # The SHA-256 of "hello", from outside this code
+    known = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert manifest["files"]["a.txt"] == {"bytes": 5, "sha256": known}
+
+
+def test_finishing_twice_gives_identical_bytes():
+    first = (made_phase() / "manifest.json").read_bytes()
+    assert (made_phase() / "manifest.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("phase, notebook", artifacts.MADE_BY.items())
+def test_a_missing_phase_names_the_notebooks_to_run(phase, notebook):
+    with pytest.raises(artifacts.MissingArtifact, match=notebook) as caught:
+        artifacts.require("tiny", phase)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(artifacts.MissingArtifact, match=notebook):
+        artifacts.read_manifest("tiny", phase)
+
+
+def test_begin_withdraws_trust():
+    folder = made_phase()
+    artifacts.begin(folder)
+    artifacts.begin(folder)  # nothing to withdraw is no error
+    with pytest.raises(artifacts.MissingArtifact, match="Missing"):
+        artifacts.require("tiny", "tokenizer")
+
+
+def test_a_lost_file_is_named():
+    (made_phase() / "a.txt").unlink()
+    with pytest.raises(artifacts.MissingArtifact, match=r"Missing .*a\.txt"):
+        artifacts.require("tiny", "tokenizer")
+
+
+def test_a_truncated_file_is_named_with_both_sizes():
+    (made_phase() / "a.txt").write_text("hell", encoding="utf-8")
+    with pytest.raises(artifacts.MissingArtifact, match=r"a\.txt: 4 bytes, expected 5"):
+        artifacts.require("tiny", "tokenizer", check=False)
+
+
+def test_a_changed_file_is_seen_by_its_hash_alone():
+    (made_phase() / "a.txt").write_text("hellO", encoding="utf-8")
+    artifacts.require("tiny", "tokenizer", check=False)
+    with pytest.raises(artifacts.MissingArtifact, match="SHA-256"):
+        artifacts.require("tiny", "tokenizer")
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"no": "files"}'])
+def test_a_damaged_manifest_is_one_line(damage):
+    (made_phase() / "manifest.json").write_text(damage, encoding="utf-8")
+    with pytest.raises(artifacts.MissingArtifact, match="1_Tokenizer"):
+        artifacts.require("tiny", "tokenizer")
+
+
+def test_an_unknown_phase_is_a_programming_error():
+    with pytest.raises(ValueError, match="unknown phase 'nope'"):
+        artifacts.phase_folder("tiny", "nope")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "kept.txt"
+    artifacts.write_text(path, "old")
+
+    def no_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_disk)
+    with pytest.raises(OSError, match="No space"):
+        artifacts.write_text(path, "new")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["kept.txt"]
+
+
+def test_text_has_the_same_bytes_on_every_system(tmp_path):
+    artifacts.write_text(tmp_path / "t", "é\n")
+    assert (tmp_path / "t").read_bytes() == b"\xc3\xa9\n"
+    artifacts.write_json(tmp_path / "j", {"é": 1})
+    assert artifacts.read_json(tmp_path / "j") == {"é": 1}
+    assert "é" in (tmp_path / "j").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_is_said_before_work_starts(tmp_path):
+    artifacts.check_disk(tmp_path, 1)
+    with pytest.raises(artifacts.CourseError, match="Not enough disk"):
+        artifacts.check_disk(tmp_path, 10**18)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "file"))
+    with pytest.raises(artifacts.CourseError, match="COURSE_ARTIFACTS") as caught:
+        artifacts.phase_folder("tiny", "books")
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_are_shown_below_the_course(tmp_path):
+    assert artifacts.relative(artifacts.course_root() / "python_files" / "x.py") == "python_files/x.py"
+    assert artifacts.relative(artifacts.phase_folder("tiny", "sft")) == "artifacts/tiny/sft"
+
+
+def test_presets_are_frozen_and_sound():
+    for name, preset in presets.PRESETS.items():
+        assert preset.name == name
+        assert preset.n_embd % preset.n_head == 0 and preset.n_head % preset.n_kv_head == 0
+        assert preset.sft_context_length <= preset.context_length
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            preset.seed = 1
+    tiny = presets.PRESETS["tiny"]
+    assert tiny.pretrain_tokens == tiny.pretrain_batch * tiny.context_length * tiny.pretrain_steps
+
+
+def test_the_environment_overrides_the_notebooks_choice(monkeypatch):
+    assert presets.choose("tiny").name == "tiny"
+    monkeypatch.setenv("COURSE_PRESET", "cpu")
+    monkeypatch.setenv("COURSE_BOOKS", "packaged")
+    monkeypatch.setenv("COURSE_LIMIT", "7")
+    chosen = presets.choose("tiny")
+    assert (chosen.name, chosen.books, chosen.book_limit) == ("cpu", "packaged", 7)
+    assert presets.PRESETS["cpu"].book_limit != 7
+
+
+@pytest.mark.parametrize("variable, value", [("PRESET", "huge"), ("LIMIT", "0"), ("LIMIT", "-3"), ("LIMIT", "many")])
+def test_a_wrong_override_is_one_line(monkeypatch, variable, value):
+    monkeypatch.setenv(f"COURSE_{variable}", value)
+    with pytest.raises(artifacts.CourseError, match=value) as caught:
+        presets.choose("tiny")
+    assert "\n" not in str(caught.value)
+
+
+def test_describe_shows_every_field():
+    shown = presets.describe(presets.PRESETS["tiny"])
+    assert all(f"{field.name}: " in shown for field in dataclasses.fields(presets.Preset))
+    json.dumps(dataclasses.asdict(presets.PRESETS["full"]))  # a preset is plain data

@@ -1,0 +1,399 @@
+"""course.py: bad input ends in one line and changes nothing; the environment; what is run, and how it ends."""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from conftest import ROOT
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import doctor
+
+SETUP = """import sys
+
+sys.path[:0] = ["../python_files", "python_files"]
+import presets
+
+preset = presets.choose("tiny")"""
+
+
+@pytest.fixture
+def command():
+    """course.py as a module of its own."""
+    spec = importlib.util.spec_from_file_location("course_command", ROOT / "course.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A course of two phases in a folder of its own. ``toy(phase, name, *cells)`` adds a notebook."""
+    root = tmp_path / "toy course"  # with a space, as people's folders have
+    (root / "python_files").mkdir(parents=True)
+    for name in ("course.py", "requirements.txt"):
+        shutil.copy(ROOT / name, root)
+    for name in ("artifacts", "presets", "doctor", "notebook_runner", "notebook_outputs"):
+        shutil.copy(ROOT / "python_files" / f"{name}.py", root / "python_files")
+
+    def add(phase: str, name: str, *cells: str) -> Path:
+        (root / phase).mkdir(exist_ok=True)
+        notebook = new_notebook(cells=[new_markdown_cell("# A page"), *map(new_code_cell, (SETUP, *cells))])
+        nbformat.write(notebook, root / phase / name)
+        return root / phase / name
+
+    add.root = root
+    return add
+
+
+def one_line(done: subprocess.CompletedProcess, status: int, *words: str) -> None:
+    """Asserts the form that every refusal has."""
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith("course.py: ") and done.stderr.count("\n") == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+BAD = {
+    "run --preset huge": (2, "'huge'", "tiny, cpu, full"),
+    "run --preset": (2, "--preset"),
+    "run --only 8_Deployment": (2, "8_Deployment", "7_Sampling"),
+    "run --only Sampling": (2, "Sampling"),
+    "run --from 0": (2, "'0'"),
+    "run --only 1_Tokenizer --from 2": (2, "--only and --from"),
+    "run --books no/such/folder": (2, "no/such/folder", "packaged"),
+    "run --limit 0": (2, "--limit 0"),
+    "run --limit ten": (2, "--limit ten"),
+    "run --fast": (2, "--fast"),
+    "run --pre tiny": (2, "--pre"),
+    "chat --preset huge": (2, "'huge'"),
+    "doctor --preset huge": (2, "'huge'"),
+    "deploy": (2, "deploy"),
+}
+
+
+@pytest.mark.parametrize("arguments, expected", BAD.items())
+def test_bad_input_is_one_line_and_makes_nothing(course, toy, arguments, expected):
+    for phase in ("1_Tokenizer", "2_Pretraining_Data", "7_Sampling"):
+        toy(phase, "1_page.ipynb")
+    before = sorted(toy.root.rglob("*.*"))
+    one_line(course(*arguments.split(), root=toy.root), *expected)
+    assert [path for path in sorted(toy.root.rglob("*.*")) if path.suffix != ".pyc"] == before
+    assert not Path(os.environ["COURSE_ARTIFACTS"]).exists()
+
+
+def test_books_may_be_a_folder_or_a_zip_but_not_nothing(command, tmp_path, monkeypatch):
+    assert command.find_books("packaged") == "packaged" and command.find_books("hf") == "hf"
+    (tmp_path / "shelf").mkdir()
+    with pytest.raises(command.Stop, match="empty"):
+        command.find_books(str(tmp_path / "shelf"))
+    (tmp_path / "shelf" / "1.txt").write_text("A book", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert command.find_books("shelf") == str((tmp_path / "shelf").resolve())  # notebooks run elsewhere
+    with pytest.raises(command.Stop, match="neither a folder nor a zip"):
+        command.find_books("shelf/1.txt")
+    with zipfile.ZipFile("shelf.zip", "w") as archive:
+        archive.write("shelf/1.txt")
+    assert command.find_books("shelf.zip") == str((tmp_path / "shelf.zip").resolve())
+
+
+def test_no_arguments_shows_the_commands(course):
+    done = course()
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("run", "test", "lab", "chat", "doctor"))
+
+
+def test_tests_run_from_anywhere_in_the_python_that_is_there(course, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = course("test", "tests/test_artifacts.py", "-q", "-k", "frozen")
+    assert done.returncode == 0 and "1 passed" in done.stdout and "Making .venv" not in done.stdout, done.stdout
+
+
+def test_an_old_python_is_told_so(command):
+    command.check_python((3, 11, 0))
+    command.check_python(sys.version_info)
+    for version in ((3, 10, 14), (3, 6, 0), (2, 7, 18)):
+        with pytest.raises(command.Stop, match=r"3\.11 or newer .* this is {}\.{}\.{}".format(*version)):
+            command.check_python(version)
+
+
+def test_an_old_python_can_read_the_file_that_tells_it():
+    ast.parse((ROOT / "course.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def test_every_requirement_is_pinned_once():
+    lines = [
+        line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    ]
+    lines = [line for line in lines if line]
+    assert all(line.count("==") == 1 and not set(line) & set(" ;<>~*@[") for line in lines)
+    assert len(doctor.read_pins(ROOT / "requirements.txt")) == len(lines)
+
+
+def test_pins_are_compared_exactly_but_for_local_labels(tmp_path, monkeypatch):
+    installed = {"torch": "2.13.0+cpu", "numpy": "2.4.60", "tqdm": "4.70.1"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    pins = "# a comment\ntorch==2.13.0\n\nnumpy==2.4.6  # arrays\ntqdm==4.70.1\nabsent==1.0\n"
+    (tmp_path / "requirements.txt").write_text(pins, encoding="utf-8")
+    assert doctor.unmet_pins(tmp_path / "requirements.txt") == {"numpy": "2.4.60", "absent": None}
+
+
+def test_a_python_that_has_everything_is_used_as_it_is(command, monkeypatch):
+    monkeypatch.setattr(command, "make_environment", lambda folder: pytest.fail("an environment was made"))
+    monkeypatch.setattr(doctor, "unmet_pins", lambda requirements: {})
+    assert command.course_python() == sys.executable
+
+
+class FakeVenv:
+    """Stands in for `python -m venv` and pip, counting what they are asked to do."""
+
+    def __init__(self, command, root: Path, monkeypatch) -> None:
+        self.folder, self.installs, self.fails_with, self.broken = root / ".venv", 0, None, False
+        (root / "requirements.txt").write_text("nothing==1\n", encoding="utf-8")
+        monkeypatch.setattr(command, "ROOT", root)
+        monkeypatch.setattr(command, "REQUIREMENTS", root / "requirements.txt")
+        monkeypatch.setattr(command, "install", self.install)
+        monkeypatch.setattr(command, "works", lambda python: Path(python).is_file() and not self.broken)
+        monkeypatch.setattr(command.subprocess, "run", self.make)
+
+    def make(self, arguments, **options) -> subprocess.CompletedProcess:
+        for name in ("bin/python", "Scripts/python.exe"):
+            (self.folder / name).parent.mkdir(parents=True)
+            (self.folder / name).write_text("", encoding="utf-8")
+        self.broken = False
+        return subprocess.CompletedProcess(arguments, 0, stdout=b"")
+
+    def install(self, python) -> None:
+        self.installs += 1
+        if self.fails_with:
+            raise self.fails_with
+
+
+@pytest.fixture
+def venv(command, tmp_path, monkeypatch):
+    return FakeVenv(command, tmp_path, monkeypatch)
+
+
+def test_the_environment_is_made_once_and_again_when_requirements_change(command, venv):
+    python = command.course_python()
+    assert Path(python) == command.venv_python(venv.folder) and venv.installs == 1
+    assert command.course_python() == python and venv.installs == 1
+    command.REQUIREMENTS.write_text("nothing==2\n", encoding="utf-8")
+    command.course_python()
+    command.course_python()
+    assert venv.installs == 2
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_new_environment_that_fails_is_removed(command, venv, failure):
+    venv.fails_with = failure
+    with pytest.raises((KeyboardInterrupt, command.Stop)):
+        command.course_python()
+    assert not venv.folder.exists()
+
+
+def test_an_interrupted_update_is_done_again(command, venv):
+    command.course_python()
+    command.REQUIREMENTS.write_text("nothing==2\n", encoding="utf-8")
+    venv.fails_with = command.Stop("no network")
+    with pytest.raises(command.Stop):
+        command.course_python()
+    assert venv.folder.exists() and command.ready_python() is None
+    # Back at the old requirements the environment is still not trusted: pip may have changed half of it.
+    command.REQUIREMENTS.write_text("nothing==1\n", encoding="utf-8")
+    assert command.ready_python() is None
+    venv.fails_with = None
+    assert command.course_python() and venv.installs == 3
+
+
+def test_a_broken_environment_of_ours_is_remade_and_another_is_left_alone(command, venv):
+    command.course_python()
+    venv.broken = True
+    command.course_python()
+    assert venv.installs == 2
+    venv.broken = True
+    (venv.folder / command.MARKER).unlink()
+    with pytest.raises(command.Stop, match=r"\.venv .* delete it"):
+        command.course_python()
+    assert venv.folder.exists()
+
+
+def test_no_room_to_install_is_said_before(command, venv, monkeypatch):
+    monkeypatch.setattr(command.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
+    with pytest.raises(command.Stop, match="not enough disk"):
+        command.course_python()
+    assert not venv.folder.exists()
+
+
+def test_pips_own_reason_is_passed_on(command, tmp_path, monkeypatch):
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("no-such-package-anywhere==0.0\n", encoding="utf-8")
+    monkeypatch.setattr(command, "REQUIREMENTS", requirements)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(command.Stop, match="no-such-package-anywhere"):
+        command.install(sys.executable)
+
+
+def test_phases_and_notebooks_are_chosen_in_order(command, toy):
+    for phase in ("10_Last", "2_Second", "1_First"):
+        for name in ("10_c.ipynb", "2_b.ipynb", "solutions.ipynb"):
+            toy(phase, name)
+    (toy.root / "notes").mkdir()
+
+    def names(**selection: str) -> list[str]:
+        return [f"{path.parent.name}/{path.stem}" for path in command.select_notebooks(toy.root, **selection)]
+
+    assert names() == [f"{phase}/{page}" for phase in ("1_First", "2_Second", "10_Last") for page in ("2_b", "10_c")]
+    assert names(only="2_Second") == names(only="2") == names(only="2_Second/") == ["2_Second/2_b", "2_Second/10_c"]
+    assert names(start="2") == names()[2:]
+    (toy.root / "3_Empty").mkdir()
+    with pytest.raises(command.Stop, match="no notebooks in 3_Empty"):
+        names(only="3")
+
+
+def test_no_disk_for_a_run_is_one_line(command, toy, monkeypatch, capsys):
+    toy("1_Tokenizer", "1_page.ipynb")
+    monkeypatch.setattr(command, "ROOT", toy.root)
+    monkeypatch.setattr(doctor, "DISK_NEEDED", {"tiny": 10**18})
+    assert command.main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "not enough disk" in said and "COURSE_ARTIFACTS" in said
+
+
+def test_artifacts_that_cannot_be_written_are_one_line(course, toy, tmp_path):
+    toy("1_Tokenizer", "1_page.ipynb")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    env = {**os.environ, "COURSE_ARTIFACTS": str(tmp_path / "file")}
+    one_line(course("run", root=toy.root, env=env), 1, "can't write to")
+
+
+# ---- Running notebooks --------------------------------------------------------------------------------
+
+
+def test_a_run_in_order_in_the_readers_way(course, toy, tmp_path):
+    show = "import os; print(preset.name, preset.books, preset.book_limit, os.path.basename(os.getcwd()))"
+    bar = "from tqdm import tqdm\nfor i in tqdm(range(3), mininterval=0):\n    print('step', i)"
+    first = toy("1_Tokenizer", "1_page.ipynb", show, bar, "import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
+    toy("7_Sampling", "1_page.ipynb", "open('made', 'w').close()")
+    committed = first.read_bytes()
+    done = course("run", "--preset", "cpu", "--books", str(toy.root), "--limit", "3", root=toy.root)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("1_Tokenizer/1_page.ipynb") < done.stdout.index("7_Sampling/1_page.ipynb")
+    assert "all at preset cpu" in done.stdout
+    assert (toy.root / "7_Sampling" / "made").exists() and first.read_bytes() == committed
+    executed = nbformat.read(tmp_path / "artifacts/cpu/notebooks/1_Tokenizer/1_page.ipynb", as_version=4)
+    code = [cell for cell in executed.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
+    assert code[1].outputs[0].text == f"cpu {toy.root.resolve()} 3 1_Tokenizer\n"
+    texts = {output.name: output.text for output in code[2].outputs}
+    assert texts["stdout"] == "step 0\nstep 1\nstep 2\n"
+    assert texts["stderr"].count("\n") == 1 and "100%" in texts["stderr"] and "33%" not in texts["stderr"]
+    assert "image/png" in code[3].outputs[0].data
+
+
+def test_a_failing_run_stops_and_says_where(course, toy, tmp_path):
+    toy("1_Tokenizer", "1_page.ipynb", "x = 1", "print('so far')\nx / 0")
+    toy("1_Tokenizer", "2_page.ipynb")
+    done = course("run", root=toy.root)
+    assert done.returncode == 1
+    for words in ("1_Tokenizer/1_page.ipynb cell 3", "x / 0", "ZeroDivisionError: division by zero"):
+        assert words in done.stderr
+    assert "\x1b" not in done.stderr and "2_page" not in done.stdout
+    assert "so far" in (tmp_path / "artifacts/tiny/notebooks/1_Tokenizer/1_page.failed.ipynb").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_a_course_error_is_its_one_line(course, toy):
+    toy("7_Sampling", "1_page.ipynb", "import artifacts\nartifacts.require(preset.name, 'sft')")
+    done = course("run", root=toy.root)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("7_Sampling/1_page.ipynb cell 2: Missing ") and "6_SFT_Training" in done.stderr
+
+
+def test_a_process_that_dies_is_one_line(course, toy):
+    toy("1_Tokenizer", "1_page.ipynb", "import os\nos._exit(9)")
+    done = course("run", root=toy.root)
+    assert done.returncode == 1 and "cell 2: its Python process died" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_in_place_ties_outputs_to_their_code(course, toy):
+    page = toy("1_Tokenizer", "1_page.ipynb", "print(6 * 7)")
+    before = json.loads(page.read_text(encoding="utf-8"))
+    assert course("run", "--in-place", root=toy.root).returncode == 0
+    after = json.loads(page.read_text(encoding="utf-8"))
+    assert [cell["id"] for cell in after["cells"]] == [cell["id"] for cell in before["cells"]]
+    assert after["cells"][2]["outputs"] == [{"name": "stdout", "output_type": "stream", "text": ["42\n"]}]
+    assert all(cell["metadata"] == {} for cell in after["cells"])
+    sources = json.dumps([SETUP, "print(6 * 7)"], ensure_ascii=False).encode()
+    recorded = {"preset": "tiny", "sources_sha256": hashlib.sha256(sources).hexdigest()}
+    assert after["metadata"]["course"] == recorded
+
+
+def test_in_place_refuses_absolute_paths(course, toy):
+    page = toy("1_Tokenizer", "1_page.ipynb", "import os\nprint(os.getcwd())")
+    committed = page.read_bytes()
+    done = course("run", "--in-place", root=toy.root)
+    assert done.returncode == 1 and "1_page.ipynb cell 2: its output holds an absolute path" in done.stderr
+    assert page.read_bytes() == committed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -INT")
+def test_ctrl_c_reaches_the_cell_and_leaves_no_process(toy):
+    sleep = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    open('saved', 'w').close()\n    raise"
+    toy("1_Tokenizer", "1_page.ipynb", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\n" + sleep)
+    folder = toy.root / "1_Tokenizer"
+    process = subprocess.Popen(
+        [sys.executable, str(toy.root / "course.py"), "run"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not ((folder / "pid").exists() and (folder / "pid").read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and said.count("\n") == 1 and said.startswith("Stopped.")
+    assert (folder / "saved").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((folder / "pid").read_text()), 0)
+
+
+def test_doctor_tells_the_machine_and_what_is_made(course, tmp_path):
+    import artifacts
+
+    folder = artifacts.phase_folder("tiny", "tokenizer")
+    artifacts.write_text(folder / "a.txt", "x" * 2_000_000)
+    artifacts.finish(folder, ["a.txt"], vocab_size=4096)
+    artifacts.write_text(artifacts.phase_folder("tiny", "books") / "half", "x")
+    done = course("doctor", "--preset", "tiny")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "Python",
+        "torch",
+        "CPU cores",
+        "GB memory",
+        "GB free",
+        "tiny needs up to",
+        "2.0 MB, vocab_size 4096",
+    ):
+        assert words in done.stdout
+    assert "under way or interrupted" in done.stdout and "Made at preset full: nothing yet" in done.stdout
