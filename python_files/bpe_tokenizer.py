@@ -49,8 +49,8 @@ SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + 256
 LONGEST_RUN = 10_000
 
 
-def _bytes_to_unicode() -> dict[int, str]:
-    """Each byte's printable stand-in in ``tokenizer.json``: GPT-2's table."""
+def byte_stand_ins() -> dict[int, str]:
+    """Each byte's printable stand-in in ``tokenizer.json``: GPT-2's table, in which a space is Ġ."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {**{b: chr(b) for b in printable}, **{b: chr(256 + i) for i, b in enumerate(others)}}
@@ -76,7 +76,7 @@ class BPETokenizer:
             data = json.loads(tokenizer_json)
             vocab, added = data["model"]["vocab"], data["added_tokens"]
             self._pattern = data["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
-            to_byte = {char: byte for byte, char in _bytes_to_unicode().items()}
+            to_byte = {char: byte for byte, char in byte_stand_ins().items()}
             self.special: dict[str, int] = {token["content"]: token["id"] for token in added}
             ranks = {
                 bytes(to_byte[char] for char in token): id for token, id in vocab.items() if token not in self.special
@@ -171,6 +171,10 @@ class BPETokenizer:
             ) from None
         except (CourseError, UnicodeDecodeError) as error:
             raise CourseError(f"Damaged {relative(path)}: {error}") from None
+
+    def to_json(self) -> str:
+        """The text of ``tokenizer.json``, which the ``tokenizers`` library reads."""
+        return self._json
 
     @property
     def fingerprint(self) -> str:

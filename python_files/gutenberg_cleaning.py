@@ -238,7 +238,8 @@ def _unwrapped(text: str) -> str:
     for block in re.split(r"\n(?:[ ]*\n)+", text.strip("\n")):
         lines = [line for line in block.split("\n") if line.strip()]
         if len(lines) == 1 and _STARS.match(lines[0]):
-            paragraphs.append("* * *")
+            if paragraphs and paragraphs[-1] != "* * *":
+                paragraphs.append("* * *")
         elif len(lines) == 1 and _RULE.match(lines[0]):
             continue
         elif lines:
