@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from artifacts import CourseError, begin, finish, write_text
 from bpe_tokenizer import BPETokenizer
-from gutenberg import Book, clean_book, reject_reason, split_of, work_key
+from gutenberg import Book, clean_book, place_of, reject_reason, split_of, work_key
 from npy_datasets import token_dtype, write_shards
 
 VALIDATION_SHARE = 0.02  # of the works
@@ -70,21 +70,39 @@ def prepare_books(
     validation: list[np.ndarray] = []
     texts: list[str] = []
 
-    def training_documents() -> Iterator[list[int]]:
+    def set_aside(book: Book, row: dict[str, Any], ids: np.ndarray) -> None:
+        """Puts one book into the exam: its ids, and its text as far as there is room."""
+        row["split"] = "validation"
+        validation.append(ids)
+        room = VALIDATION_TEXT_BYTES - sum(len(text.encode("utf-8")) for text in texts)
+        room = min(room, int(VALIDATION_TEXT_SHARE * VALIDATION_TEXT_BYTES))
+        if room > 0:
+            text = book.text.encode("utf-8")[:room].decode("utf-8", errors="ignore")
+            entry = {"id": book.id, "title": book.title, "authors": book.authors, "text": text}
+            texts.append(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def training_documents() -> Iterator[np.ndarray]:
         """The ids of each training book; validation books are put aside on the way."""
-        text_bytes = 0
-        for book, row in _encoded(_judged(books, ledger, source, validation_share, seed, total), tokenizer):
-            if row["split"] == "train":
-                yield row["ids"]
+        # A small source may have no work within the share: then the work nearest to it is the exam. So the
+        # books before the first exam book, about 1 / validation_share of them, wait until one has come.
+        waiting: list[tuple[Book, dict[str, Any], np.ndarray]] = []
+        for book, row, ids in _encoded(_judged(books, ledger, source, validation_share, seed, total), tokenizer):
+            row["tokens"] = len(ids)
+            if row["split"] == "validation":
+                set_aside(book, row, ids)
+                yield from (early for _, _, early in waiting)
+                waiting.clear()
+            elif validation:
+                yield ids
             else:
-                validation.append(np.asarray(row["ids"], token_dtype(tokenizer.vocab_size)))
-                left = min(VALIDATION_TEXT_BYTES - text_bytes, int(VALIDATION_TEXT_SHARE * VALIDATION_TEXT_BYTES))
-                if left > 0:
-                    text = book.text.encode("utf-8")[:left].decode("utf-8", errors="ignore")
-                    entry = {"id": book.id, "title": book.title, "authors": book.authors, "text": text}
-                    texts.append(json.dumps(entry, ensure_ascii=False) + "\n")
-                    text_bytes += len(text.encode("utf-8"))
-            row["tokens"] = len(row.pop("ids"))
+                waiting.append((book, row, ids))
+        works = {work_key(book) for book, _, _ in waiting}
+        nearest = min(works, key=lambda key: place_of(key, seed)) if len(works) > 1 else None
+        for book, row, ids in waiting:
+            if work_key(book) == nearest:
+                set_aside(book, row, ids)
+            else:
+                yield ids
 
     shape = {"end_token": end_token, "vocab_size": tokenizer.vocab_size}
     shards = {"train": write_shards(training_documents(), folder, "train", **shape)}
@@ -148,21 +166,21 @@ def _judged(
 
 def _encoded(
     judged: Iterable[tuple[Book, dict[str, Any]]], tokenizer: BPETokenizer
-) -> Iterator[tuple[Book, dict[str, Any]]]:
-    """Adds ``ids`` to each row, encoding several books at once."""
+) -> Iterator[tuple[Book, dict[str, Any], np.ndarray]]:
+    """Adds the token ids of each book, encoding several books at once."""
     waiting: list[tuple[Book, dict[str, Any]]] = []
+    dtype = token_dtype(tokenizer.vocab_size)
 
-    def encode_waiting() -> Iterator[tuple[Book, dict[str, Any]]]:
+    def encode_waiting() -> Iterator[tuple[Book, dict[str, Any], np.ndarray]]:
         all_ids = tokenizer.encode_batch([book.text for book, _ in waiting])
         for (book, row), ids in zip(waiting, all_ids, strict=True):
-            row["ids"] = ids
-            yield book, row
+            yield book, row, np.asarray(ids, dtype)
         waiting.clear()
 
     size = 0
-    for pair in judged:
-        waiting.append(pair)
-        size += pair[1]["bytes_out"]
+    for book, row in judged:
+        waiting.append((book, row))
+        size += row["bytes_out"]
         if size >= BATCH_BYTES:
             yield from encode_waiting()
             size = 0

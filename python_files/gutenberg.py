@@ -268,10 +268,15 @@ def work_key(book: Book) -> str:
     return f"{name}/" + " ".join(re.findall(r"[^\W\d]+", surname))
 
 
+def place_of(key: str, seed: int) -> float:
+    """A number from 0 to 1 for a work, random to look at and always the same for the same key and seed."""
+    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
 def split_of(key: str, validation_share: float, seed: int) -> str:
     """``"train"`` or ``"validation"`` for a work: a matter of its key and the seed alone.
 
     So a work never changes sides when books are added, dropped or read in another order.
     """
-    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
-    return "validation" if int.from_bytes(digest[:8], "big") < validation_share * 2**64 else "train"
+    return "validation" if place_of(key, seed) < validation_share else "train"

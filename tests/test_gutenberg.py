@@ -11,7 +11,7 @@ import pytest
 from artifacts import CourseError
 from book_shards import COLUMNS, prepare_books
 from bpe_tokenizer import BPETokenizer
-from gutenberg import Book, clean_book, decode, read_books, reject_reason, split_of, work_key
+from gutenberg import Book, clean_book, decode, place_of, read_books, reject_reason, split_of, work_key
 
 PARAGRAPH = """It was the best of times, it was the worst of times, it was the age of
 wisdom, it was the age of foolishness, it was the epoch of belief, it was
@@ -326,8 +326,18 @@ def test_rebuilding_gives_identical_bytes(prepared):
     assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
 
 
-def test_a_split_left_empty_is_an_error(prepared, tmp_path):
+def test_a_small_source_without_an_exam_work_gives_its_nearest(prepared, tmp_path):
     books, tokenizer, _ = prepared
-    with pytest.raises(CourseError, match="validation"):
-        prepare_books(books, tokenizer, tmp_path, source="packaged", validation_share=0.0)
+    manifest = prepare_books(books[:10], tokenizer, tmp_path, source="packaged", validation_share=0.0)
+    with open(tmp_path / "books.csv", encoding="utf-8", newline="") as file:
+        exam = [row["id"] for row in csv.DictReader(file) if row["split"] == "validation"]
+    assert exam == [min(books[:10], key=lambda b: place_of(work_key(b), 1337)).id]
+    assert manifest["train_tokens"] > manifest["validation_tokens"] > 0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_books_are_an_error(prepared, tmp_path, count):
+    books, tokenizer, _ = prepared
+    with pytest.raises(CourseError, match="give more books"):
+        prepare_books(books[:count], tokenizer, tmp_path, source="packaged")
     assert not (tmp_path / "manifest.json").exists()
