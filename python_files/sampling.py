@@ -284,8 +284,9 @@ def load_model(preset_name: str, phase: str) -> tuple[GPT, BPETokenizer]:
     tokenizer = BPETokenizer.load(folder)
     try:
         model = GPT.load(folder)
-    except ValueError as error:
-        raise CourseError(f"{error}: run the notebooks of {artifacts.MADE_BY[phase]} again.") from None
+    except ValueError:
+        where = f"{artifacts.relative(folder)} holds no readable model"
+        raise CourseError(f"{where}: run the notebooks of {artifacts.MADE_BY[phase]} again.") from None
     if model.config.vocab_size != tokenizer.vocab_size:
         raise CourseError(
             f"{artifacts.relative(folder)}: the model knows {model.config.vocab_size} tokens, the tokenizer "

@@ -287,6 +287,16 @@ def test_a_model_with_another_tokenizer_is_refused(model, shelf):
         sampling.load_chat("tiny")
 
 
+def test_a_model_that_cannot_be_read_is_one_line_without_private_paths(model, tokenizer, shelf):
+    folder = save_model(model, tokenizer, "tiny")
+    (folder / "model" / "model.safetensors").write_bytes(b"nothing")
+    artifacts.finish(folder, ["model/model.safetensors"])
+    with pytest.raises(
+        CourseError, match=r"^artifacts/tiny/sft/model holds no readable model: .*6_SFT_Training again\.$"
+    ):
+        sampling.load_chat("tiny")
+
+
 def test_the_terminal_chat(model, tokenizer, shelf, monkeypatch, capsys):
     save_model(model, tokenizer, "tiny")
     lines = iter(["hello", "", "/settings temperature=0", "/settings heat=3", "/settings top_k=x", "/reset", "/what"])
