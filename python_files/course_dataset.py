@@ -296,6 +296,12 @@ def _counting(words: Words, rng: random.Random) -> Conversation:
     return _conversation("counting", f"Count the words: {', '.join(things)}.", f"There are {len(things)} words.")
 
 
+def _repeating(words: Words, rng: random.Random) -> Conversation:
+    draws = (words.name, words.name, words.thing, words.thing, words.town, words.coined, words.number)
+    listed = ", ".join(str(rng.choice(draws)(rng)) for _ in range(rng.randint(3, 12)))
+    return _conversation("repeating", f"Repeat these words: {listed}.", f"{listed}.")
+
+
 def _spelling(words: Words, rng: random.Random) -> Conversation:
     word = words.thing(rng)
     if rng.random() < 0.5:
@@ -335,6 +341,7 @@ OTHER_KINDS: dict[str, Callable[[Words, random.Random], Conversation]] = {
     "greeting": _from_templates("greeting", GREETINGS),
     "identity": _from_templates("identity", IDENTITY),
     "arithmetic": _arithmetic,
+    "repeating": _repeating,
     "counting": _counting,
     "spelling": _spelling,
 }
@@ -345,7 +352,7 @@ def reserved_words() -> frozenset[str]:
     """Every lower-case word that the templates use themselves: none of them may stand for a name or thing."""
     templates = repr((FACTS, NOT_SAID, GREETINGS, IDENTITY, DEFINITIONS, STORIES, REWRITES, MEMORIES, PLACES, VERBS,
                       JOBS, COLOURS, DAYS, ORDER_ASK))  # fmt: skip
-    others = "count the words there are spell word letter what is plus minus years old older younger than go on with story first then at last bought buy"
+    others = "repeat these count the words there are spell word letter what is plus minus years old older younger than go on with story first then at last bought buy"
     return frozenset(re.findall(r"[a-z]+", (templates + " " + others).lower()))
 
 
@@ -370,7 +377,8 @@ def training_conversations(n: int, seed: int) -> Iterator[Conversation]:
     words = load_words("train", reserved_words())
     rng = random.Random(f"train {seed}")
     # Finding an answer in a text is what the model is for, so those kinds come more often.
-    weights = [3 if kind in PASSAGE_KINDS[:5] else 1 for kind in KINDS]
+    often = {**dict.fromkeys(PASSAGE_KINDS, 3), "not_said": 2, "repeating": 3, "follow_up": 2}
+    weights = [often.get(kind, 1) for kind in KINDS]
     for kind in rng.choices(KINDS, weights, k=n):
         yield make(kind, words, rng, max_turns=4)
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -52,7 +51,7 @@ class TrainConfig:
     checkpoint_every: int = 100
     sample_every: int = 0  # 0: no samples on the way
     on_bad_step: str = "stop"  # NaN or spike: "stop", or go back to the last checkpoint and "skip" that batch
-    spike_factor: float = 3.0  # a loss this many times the recent median is a spike
+    spike_factor: float = 2.0  # a loss this many times the highest of the last 32 is a spike
     device: str = "auto"
     precision: str = "auto"  # "float32", "bfloat16", "float16"; auto chooses by device
     compile: bool = False
@@ -153,7 +152,7 @@ class Trainer:
     """Trains ``model`` on ``dataset`` and keeps all it needs to go on in ``folder``.
 
     Args:
-        model: has ``loss(*batch)``.
+        model: a ``GPT``, or a module with ``loss(*batch)``, a dataclass ``config`` and ``save(folder)``.
         dataset: has ``batch(step)`` and ``batch_size``.
         folder: gets ``log.csv``, ``config.json``, ``checkpoints/``, ``samples.jsonl`` and at the end ``model/``.
         val_dataset: held-out data for ``val_loss``.
@@ -211,7 +210,7 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
-    def _learn(self, step: int) -> tuple[float, float, int]:
+    def learn(self, step: int) -> tuple[float, float, int]:
         """One optimizer step on the batch of ``step``. Returns the loss, the gradient's norm and the tokens."""
         batch = self.dataset.batch(step)
         rows = batch[0].shape[0]
@@ -260,8 +259,8 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return f"loss {loss}, gradient norm {norm}"
         recent = [float(row["loss"]) for row in self.rows[-32:]]
-        if len(recent) == 32 and loss > self.config.spike_factor * statistics.median(recent):
-            return f"loss {loss:.3f}, recent median {statistics.median(recent):.3f}"
+        if len(recent) == 32 and loss > self.config.spike_factor * max(recent):
+            return f"loss {loss:.3f}, highest of the last 32 steps {max(recent):.3f}"
         return None
 
     # -- the run -------------------------------------------------------------------------------------------
@@ -277,8 +276,8 @@ class Trainer:
         """
         c = self.config
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / "config.json", json.dumps(asdict(c), indent=1).encode())
         self._resume()
+        _write(self.folder / "config.json", json.dumps(asdict(c), indent=1).encode())
         self.model.train()
         started, before = time.monotonic(), self.seconds
         bar = tqdm(total=c.max_steps, initial=self.step, desc=self.folder.name, unit="step", mininterval=1.0)
@@ -291,7 +290,7 @@ class Trainer:
                 if step in self.skipped:
                     self.step += 1
                     continue
-                loss, norm, n = self._learn(step)
+                loss, norm, n = self.learn(step)
                 if reason := self._is_bad(loss, norm):
                     self._recover(step, reason)
                     tokens = int(self.rows[-1]["tokens"]) if self.rows else 0
@@ -314,7 +313,7 @@ class Trainer:
             if self._stop:
                 self._save_checkpoint()
         finished = self.step == c.max_steps
-        if finished and hasattr(self.model, "save"):
+        if finished:
             self.model.save(self.folder / "model")
         val_losses = [row["val_loss"] for row in self.rows if row["val_loss"]]
         return {
@@ -387,7 +386,8 @@ class Trainer:
             "skipped": self.skipped,
             "val_loss": val_losses[-1] if val_losses else None,
             "scaler": self.scaler.state_dict(),
-            "model": asdict(self.model.config) if hasattr(self.model, "config") else None,
+            "model": asdict(self.model.config),
+            "data": self._data_fingerprint(),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
         _write(folder / f"{name}.safetensors", data)
@@ -396,6 +396,10 @@ class Trainer:
         for old in notes[:-2]:  # the weights go first: a note without weights is passed over on resume
             old.with_suffix(".safetensors").unlink(missing_ok=True)
             old.unlink()
+
+    def _data_fingerprint(self) -> str:
+        """Tells other shards, another tokenizer or another seed from those that a run began with."""
+        return hashlib.sha256(self.dataset.batch(0)[0].numpy().tobytes()).hexdigest()[:16]
 
     def _resume(self) -> bool:
         """Loads the newest checkpoint that is whole. False if there is none: the run starts afresh."""
@@ -415,11 +419,12 @@ class Trainer:
         return False
 
     def _load(self, path: Path, note: dict) -> None:
-        if hasattr(self.model, "config") and note["model"] != asdict(self.model.config):
-            raise TrainingStopped(
-                f"{self.folder.name}/ holds a run of another model ({note['model']}): train into another folder, "
-                "or delete that one."
-            )
+        for what, mine in (("model", asdict(self.model.config)), ("data", self._data_fingerprint())):
+            if note[what] != mine:
+                raise TrainingStopped(
+                    f"{self.folder.name}/ holds a run on another {what} ({note[what]}, now {mine}): train into another "
+                    "folder, or delete that one."
+                )
         named = dict(self.model.named_parameters())
         state = {}
         with safe_open(path, "pt", device=str(self.device)) as file:
