@@ -16,10 +16,15 @@ from pathlib import Path
 
 UNSEEN_SHARE = 0.1
 
-# Endings of nouns that one can't hold, buy or put somewhere.
-_ABSTRACT = re.compile(r"(ness|ity|tion|sion|ance|ence|ism|ment|ship|ing|ics|logy|cy|hood|dom|ure|th|al|ty|tude|age)$")
-_SYLLABLES = "ba be bi bo bu da de di do du fa fe fi fo ga go gra ka ke ki ko la le li lo lu ma me mi mo mu na ne ni no " \
-             "nu pa pe pi po ra re ri ro ru sa se si so su ta te ti to tra tu va ve vi vo wa we wi za ze zi zo".split()  # fmt: skip
+# Endings of nouns that one can't hold, buy or put somewhere, or that are people.
+_NO_THING = re.compile(
+    r"(ness|ity|tion|sion|ance|ence|ism|ment|ship|ing|ics|logy|cy|hood|dom|ure|th|al|ty|tude|age|er|or|ist|an|men|cide|"
+    r"ly|ive|ent|ant|ary|phy|try|ee|ide|ast|eme|et|ict|ect|ime|ome|ase|use|eal|ain)$"
+)
+_UNWANTED = frozenset(
+    ("slave", "corpse", "vomit", "wife", "hostage", "terror", "beyond", "everyone", "yesterday", "today")
+)
+_SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprstvwz" for vowel in "aeiou")
 _TOWN_ENDINGS = ("ton", "ford", "burg", "ham", "wick", "field", "port", "stead", "dale", "bridge")
 
 
@@ -104,7 +109,7 @@ def load_words(side: str, reserved: frozenset[str] = frozenset()) -> Words:
     names = {w.lower() for w in names if 3 <= len(w) <= 9}
     things = {w for w in _read(nouns / "nounlist.txt") if re.fullmatch(r"[a-z]{3,10}", w) and not w.endswith("s")}
     others = {*_read(nouns / "adjectivelist.txt"), *_read(nouns / "verblist.txt")}
-    things = {w for w in things if not _ABSTRACT.search(w)} - names - others
+    things = {w for w in things if not _NO_THING.search(w)} - names - others - _UNWANTED
     return Words(
         side=side,
         names=sorted(w.capitalize() for w in names - rude - reserved if side_of(w) == side),
