@@ -39,10 +39,11 @@ class Fact:
 
 COLOURS = "red green blue white black yellow brown grey orange purple pink golden silver".split()
 PLACES = (
-    "in the kitchen, in the garden, in the cellar, in the attic, in the barn, in the hall, in the library, in the "
-    "tower, in the stable, in the church, in the shop, in the school, in the office, in the boat, in the forest, under "
-    "the bed, under the stairs, under the bridge, behind the door, behind the house, behind the curtain, on the roof, on "
-    "the table, on the shelf, on the wall, near the river, near the gate, near the mill, by the window, by the well"
+    "in the kitchen, in the garden, in the cellar, in the attic, in the barn, in the hall, in the library, "
+    "in the tower, in the stable, in the church, in the shop, in the school, in the office, in the boat, in the forest, "
+    "under the bed, under the stairs, under the bridge, behind the door, behind the house, behind the curtain, "
+    "on the roof, on the table, on the shelf, on the wall, near the river, near the gate, near the mill, "
+    "by the window, by the well"
 ).split(", ")
 VERBS = [
     ("bought", "buy"), ("sold", "sell"), ("found", "find"), ("lost", "lose"), ("painted", "paint"), ("hid", "hide"),
@@ -179,8 +180,8 @@ def _fill(words: Words, rng: random.Random) -> dict:
     x = words.thing(rng)
     return {
         "P": P, "Q": Q, "x": x, "s": plural(words.thing(rng)), "l": rng.choice(PLACES), "v": v, "b": b,
-        "c": rng.choice(COLOURS), "n": words.number(rng), "y": words.age(rng), "j": rng.choice(JOBS), "t": words.town(rng),
-        "d": rng.choice(DAYS), "k": words.coined(rng),
+        "c": rng.choice(COLOURS), "n": words.number(rng), "y": words.age(rng), "j": rng.choice(JOBS),
+        "t": words.town(rng), "d": rng.choice(DAYS), "k": words.coined(rng),
     }  # fmt: skip
 
 
@@ -352,7 +353,10 @@ def reserved_words() -> frozenset[str]:
     """Every lower-case word that the templates use themselves: none of them may stand for a name or thing."""
     templates = repr((FACTS, NOT_SAID, GREETINGS, IDENTITY, DEFINITIONS, STORIES, REWRITES, MEMORIES, PLACES, VERBS,
                       JOBS, COLOURS, DAYS, ORDER_ASK))  # fmt: skip
-    others = "repeat these count the words there are spell word letter what is plus minus years old older younger than go on with story first then at last bought buy"
+    others = (
+        "repeat these count the words there are spell word letter what is plus minus years old older younger than "
+        "go on with story first then at last bought buy"
+    )
     return frozenset(re.findall(r"[a-z]+", (templates + " " + others).lower()))
 
 
