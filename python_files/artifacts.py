@@ -57,7 +57,7 @@ def phase_folder(preset: str, phase: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CourseError(
-            f"Can't write to {folder} ({error.strerror}): free the folder, or set COURSE_ARTIFACTS to one you may write."
+            f"Can't write to {folder} ({error.strerror}): set COURSE_ARTIFACTS to a folder you may write to."
         ) from None
     return folder
 

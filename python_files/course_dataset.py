@@ -40,9 +40,10 @@ class Fact:
 COLOURS = "red green blue white black yellow brown grey orange purple pink golden silver".split()
 PLACES = (
     "in the kitchen, in the garden, in the cellar, in the attic, in the barn, in the hall, in the library, "
-    "in the tower, in the stable, in the church, in the shop, in the school, in the office, in the boat, in the forest, "
-    "under the bed, under the stairs, under the bridge, behind the door, behind the house, behind the curtain, "
-    "on the roof, on the table, on the shelf, on the wall, near the river, near the gate, near the mill, "
+    "in the tower, in the stable, in the church, in the shop, in the school, in the office, in the boat, "
+    "in the forest, under the bed, under the stairs, under the bridge, behind the door, behind the house, "
+    "behind the curtain, on the roof, "
+    "on the table, on the shelf, on the wall, near the river, near the gate, near the mill, "
     "by the window, by the well"
 ).split(", ")
 VERBS = [
@@ -152,9 +153,12 @@ DEFINITIONS = (
     ("To {k} means to carry a {x} to {t}.", "What does it mean to {k}?", "To {k} means to carry a {x} to {t}."),
 )
 STORIES = (
-    ("{P} lost a {x} {l}.", "The next day {Q} found the {x} {l} and gave it back to {P}."),
+    ("{P} lost a {x} {l}. {Q} went to look for it.", "The next day {Q} found the {x} {l} and gave it back to {P}."),
     ("{P} wanted a {x}, but {Q} had the only one.", "So {P} asked {Q}, and they shared the {x}."),
-    ("One night {P} heard a noise {l}. {Q} was afraid.", "{P} took a lamp and looked {l}. It was only a {x}."),
+    (
+        "One night {P} heard a noise {l}. {Q} was afraid.",
+        "{P} took a lamp and looked {l}, and {Q} was no longer afraid.",
+    ),
     ("{P} and {Q} walked to {t} to sell a {x}.", "In {t} nobody wanted the {x}, so {P} and {Q} went home with it."),
 )
 REWRITES = (
@@ -196,7 +200,7 @@ def plural(noun: str) -> str:
 
 def articles(text: str) -> str:
     """``a`` before a vowel becomes ``an``."""
-    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    return re.sub(r"\b([Aa]) (?=[aeiou])(?!uni|eu|us)", r"\1n ", text)
 
 
 def _conversation(kind: str, *texts: str) -> Conversation:
@@ -383,12 +387,14 @@ def training_conversations(n: int, seed: int) -> Iterator[Conversation]:
     # Finding an answer in a text is what the model is for, so those kinds come more often.
     often = {**dict.fromkeys(PASSAGE_KINDS, 3), "not_said": 2, "repeating": 3, "follow_up": 2}
     weights = [often.get(kind, 1) for kind in KINDS]
-    for kind in rng.choices(KINDS, weights, k=n):
-        yield make(kind, words, rng, max_turns=4)
+    for _ in range(n):
+        yield make(rng.choices(KINDS, weights)[0], words, rng, max_turns=4)
 
 
 def held_out_questions(side: str, per_kind: int, seed: int) -> list[Conversation]:
-    """Questions never trained on, ``per_kind`` of each kind.
+    """Questions to examine with, ``per_kind`` of each kind.
+
+    Short questions about known words can come up in training too by chance: leave those out of the training.
 
     Args:
         side: ``"known"``: words of the training side in new combinations; ``"unseen"``: names, things and

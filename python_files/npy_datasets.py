@@ -61,7 +61,7 @@ def open_array(path: str | Path, dimensions: int) -> np.ndarray:
         raise ValueError(f"{path.name} can't be read as a .npy file ({error}): make it again.") from None
     if array.ndim != dimensions or array.dtype.kind not in "iub":
         raise ValueError(
-            f"{path.name} holds {array.ndim}-dimensional {array.dtype}, expected {dimensions}-dimensional whole numbers."
+            f"{path.name} holds {array.ndim}-dimensional {array.dtype}, expected {dimensions} of whole numbers."
         )
     return array
 

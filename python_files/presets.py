@@ -52,13 +52,15 @@ PRESETS = {
         name="cpu", n_layer=6, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
         books="hf", book_limit=300,
         pretrain_batch=16, pretrain_steps=1500, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=100_000, sft_batch=16, sft_steps=1500, sft_lr=2e-3, sft_matrix_lr=0.01, sft_context_length=512,
+        sft_conversations=100_000, sft_batch=16, sft_steps=1000, sft_lr=2e-3, sft_matrix_lr=0.02,
+        sft_context_length=512,
     ),
     "full": Preset(
         name="full", n_layer=15, n_embd=768, n_head=12, n_kv_head=12, context_length=1024, vocab_size=32768,
         books="hf", book_limit=None,
         pretrain_batch=256, pretrain_steps=12_000, pretrain_lr=1e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=200_000, sft_batch=64, sft_steps=3000, sft_lr=5e-4, sft_matrix_lr=0.005, sft_context_length=1024,
+        sft_conversations=500_000, sft_batch=64, sft_steps=1000, sft_lr=5e-4, sft_matrix_lr=0.005,
+        sft_context_length=1024,
     ),
 }  # fmt: skip
 

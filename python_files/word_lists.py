@@ -38,6 +38,7 @@ class Words:
     # 10 to 199; the unseen ones are the multiples of 9, so that their sums and differences are unseen too.
     # Digits alone are like letters: both sides need them all.
     numbers: Sequence[int]
+    ages: Sequence[int]  # the numbers from 10 to 98
 
     def name(self, rng: random.Random) -> str:
         """A person's name: a real one, or one in five made up."""
@@ -61,7 +62,7 @@ class Words:
 
     def age(self, rng: random.Random) -> int:
         """A whole number from 10 to 98."""
-        return rng.choice([n for n in self.numbers if n < 99])
+        return rng.choice(self.ages)
 
     def distinct(self, draw, n: int, rng: random.Random) -> list:
         """``n`` different results of ``draw(rng)``."""
@@ -110,9 +111,11 @@ def load_words(side: str, reserved: frozenset[str] = frozenset()) -> Words:
     things = {w for w in _read(nouns / "nounlist.txt") if re.fullmatch(r"[a-z]{3,10}", w) and not w.endswith("s")}
     others = {*_read(nouns / "adjectivelist.txt"), *_read(nouns / "verblist.txt")}
     things = {w for w in things if not _NO_THING.search(w)} - names - others - _UNWANTED
+    numbers = [n for n in range(10, 200) if (n % 9 == 0) == (side == "unseen")]
     return Words(
         side=side,
         names=sorted(w.capitalize() for w in names - rude - reserved if side_of(w) == side),
         things=sorted(w for w in things - rude - reserved if side_of(w) == side),
-        numbers=[n for n in range(10, 200) if (n % 9 == 0) == (side == "unseen")],
+        numbers=numbers,
+        ages=[n for n in numbers if n < 99],
     )
