@@ -281,6 +281,14 @@ def test_another_models_folder_is_refused(shards, tmp_path):
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
 
 
+def test_other_datas_folder_is_refused(shards, tmp_path):
+    make_trainer(shards, tmp_path, replace(CONFIG, max_steps=5)).run()
+    other = PretrainDataset(shards, "train", 16, 8, seed=2)
+    with pytest.raises(TrainingStopped, match="another data") as caught:
+        make_trainer(shards, tmp_path, dataset=other).run()
+    assert "\n" not in str(caught.value)
+
+
 def test_samples_are_taken_and_kept_once(shards, tmp_path):
     config = replace(CONFIG, sample_every=6)
     dataset = PretrainDataset(shards, "train", 16, 8, seed=1)
