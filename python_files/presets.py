@@ -21,6 +21,8 @@ class Preset:
     # Books: "packaged", "hf", or a folder or zip; None takes all books
     books: str
     book_limit: int | None
+    # Rows in one forward pass, in both trainings: decides memory, never the result
+    micro_batch: int
     # Pretraining: a step sees pretrain_batch rows of context_length tokens
     pretrain_batch: int
     pretrain_steps: int
@@ -44,20 +46,20 @@ class Preset:
 PRESETS = {
     "tiny": Preset(
         name="tiny", n_layer=4, n_embd=256, n_head=4, n_kv_head=2, context_length=256, vocab_size=4096,
-        books="packaged", book_limit=None,
+        books="packaged", book_limit=None, micro_batch=8,
         pretrain_batch=8, pretrain_steps=300, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
         sft_conversations=20_000, sft_batch=8, sft_steps=600, sft_lr=2e-3, sft_matrix_lr=0.02, sft_context_length=256,
     ),
     "cpu": Preset(
         name="cpu", n_layer=6, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
-        books="hf", book_limit=300,
+        books="hf", book_limit=300, micro_batch=16,
         pretrain_batch=16, pretrain_steps=1500, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
         sft_conversations=100_000, sft_batch=16, sft_steps=1000, sft_lr=2e-3, sft_matrix_lr=0.02,
         sft_context_length=512,
     ),
     "full": Preset(
         name="full", n_layer=15, n_embd=768, n_head=12, n_kv_head=12, context_length=1024, vocab_size=32768,
-        books="hf", book_limit=None,
+        books="hf", book_limit=None, micro_batch=4,
         pretrain_batch=256, pretrain_steps=12_000, pretrain_lr=1e-3, pretrain_matrix_lr=0.02,
         sft_conversations=500_000, sft_batch=64, sft_steps=1000, sft_lr=5e-4, sft_matrix_lr=0.005,
         sft_context_length=1024,
