@@ -7,6 +7,7 @@ Needs numpy and torch alone.
 Shapes: B rows in a batch, T tokens in a row (``context_length``), N rows in a file.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -131,6 +132,11 @@ class _Shuffled:
         self.steps_per_epoch = n_rows // batch_size
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
+    def fingerprint(self, first_row: np.ndarray) -> str:
+        """Tells one run's data from another's: other rows, batches or seed, but not the number of processes."""
+        facts = f"{self.n_rows} {self.batch_size} {self.seed} ".encode() + first_row.astype(np.int64).tobytes()
+        return hashlib.sha256(facts).hexdigest()[:16]
+
     def rows(self, step: int) -> np.ndarray:
         """The rows that this rank reads at a step: the same union over all ranks, however many there are."""
         epoch, within = divmod(step, self.steps_per_epoch)
@@ -173,6 +179,7 @@ class PretrainDataset:
         )
         self.batch_size = batch_size
         self.steps_per_epoch = self._rows.steps_per_epoch
+        self.fingerprint = self._rows.fingerprint(self.window(0))
 
     def window(self, row: int) -> np.ndarray:
         """Tokens ``row * T`` to ``(row + 1) * T`` inclusive, across shards where need be: (T + 1,)."""
@@ -298,6 +305,7 @@ class SFTDataset:
         self._rows = _Shuffled(len(self.tokens), batch_size, seed, rank, world_size, f"The {split} files")
         self.batch_size = batch_size
         self.steps_per_epoch = self._rows.steps_per_epoch
+        self.fingerprint = self._rows.fingerprint(self.tokens[0])
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, targets and document ids of a step, each (B, T) int64."""

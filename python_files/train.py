@@ -153,7 +153,7 @@ class Trainer:
 
     Args:
         model: a ``GPT``, or a module with ``loss(*batch)``, a dataclass ``config`` and ``save(folder)``.
-        dataset: has ``batch(step)`` and ``batch_size``.
+        dataset: has ``batch(step)``; if it has a ``fingerprint``, a run won't go on with another.
         folder: gets ``log.csv``, ``config.json``, ``checkpoints/``, ``samples.jsonl`` and at the end ``model/``.
         val_dataset: held-out data for ``val_loss``.
         sample: called with the model every ``sample_every`` steps; its text is kept.
@@ -287,11 +287,9 @@ class Trainer:
                 self._take_sample()
             while self.step < c.max_steps and not self._stop:
                 step = self.step
-                if step in self.skipped:
-                    self.step += 1
-                    continue
-                loss, norm, n = self.learn(step)
-                if reason := self._is_bad(loss, norm):
+                skip = step in self.skipped
+                loss, norm, n = (math.nan, math.nan, 0) if skip else self.learn(step)
+                if not skip and (reason := self._is_bad(loss, norm)):
                     self._recover(step, reason)
                     tokens = int(self.rows[-1]["tokens"]) if self.rows else 0
                     bar.n = self.step
@@ -302,8 +300,9 @@ class Trainer:
                 due = self.val_dataset is not None and (self.step % c.eval_every == 0 or last)
                 val_loss = f"{self.evaluate():.6f}" if due else ""
                 lr = self.optimizers[0].param_groups[0]["lr"]
-                self._log(step=self.step, tokens=tokens, loss=f"{loss:.6f}", val_loss=val_loss,
-                          lr=f"{lr:.8g}", grad_norm=f"{norm:.6f}", seconds=f"{self.seconds:.3f}")  # fmt: skip
+                if not skip:
+                    self._log(step=self.step, tokens=tokens, loss=f"{loss:.6f}", val_loss=val_loss,
+                              lr=f"{lr:.8g}", grad_norm=f"{norm:.6f}", seconds=f"{self.seconds:.3f}")  # fmt: skip
                 if c.sample_every and (self.step % c.sample_every == 0 or last):
                     self._take_sample()
                 if self.step % c.checkpoint_every == 0 or last:
@@ -387,25 +386,23 @@ class Trainer:
             "val_loss": val_losses[-1] if val_losses else None,
             "scaler": self.scaler.state_dict(),
             "model": asdict(self.model.config),
-            "data": self._data_fingerprint(),
+            "data": getattr(self.dataset, "fingerprint", None),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
         _write(folder / f"{name}.safetensors", data)
         _write(folder / f"{name}.json", json.dumps(note, indent=1).encode())
-        notes = sorted(folder.glob("step_*.json"))
-        for old in notes[:-2]:  # the weights go first: a note without weights is passed over on resume
+        # The last two and the best stay. The weights go first: a note without weights is passed over.
+        notes = {path: _read_note(path) for path in sorted(folder.glob("step_*.json"))}
+        best = min(notes, key=lambda path: notes[path].get("val_loss") or math.inf)
+        for old in set(list(notes)[:-2]) - {best}:
             old.with_suffix(".safetensors").unlink(missing_ok=True)
             old.unlink()
-
-    def _data_fingerprint(self) -> str:
-        """Tells other shards, another tokenizer or another seed from those that a run began with."""
-        return hashlib.sha256(self.dataset.batch(0)[0].numpy().tobytes()).hexdigest()[:16]
 
     def _resume(self) -> bool:
         """Loads the newest checkpoint that is whole. False if there is none: the run starts afresh."""
         for path in sorted((self.folder / "checkpoints").glob("step_*.json"), reverse=True):
             try:
-                note = json.loads(path.read_text(encoding="utf-8"))
+                note = _read_note(path)
                 weights = path.with_suffix(".safetensors")
                 with open(weights, "rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != note["sha256"]:
@@ -419,12 +416,16 @@ class Trainer:
         return False
 
     def _load(self, path: Path, note: dict) -> None:
-        for what, mine in (("model", asdict(self.model.config)), ("data", self._data_fingerprint())):
-            if note[what] != mine:
-                raise TrainingStopped(
-                    f"{self.folder.name}/ holds a run on another {what} ({note[what]}, now {mine}): train into another "
-                    "folder, or delete that one."
-                )
+        mine, theirs = asdict(self.model.config), note["model"]
+        other = [f"{key} {theirs.get(key)}, now {value}" for key, value in mine.items() if theirs.get(key) != value]
+        if None not in (note["data"], data := getattr(self.dataset, "fingerprint", None)) and note["data"] != data:
+            other.append("other data or another seed")
+        if note["step"] > self.config.max_steps:
+            other.append(f"{note['step']} steps done, max_steps now {self.config.max_steps}")
+        if other:
+            raise TrainingStopped(
+                f"{self.folder.name}/ holds another run ({'; '.join(other)}): train into another folder, or delete it."
+            )
         named = dict(self.model.named_parameters())
         state = {}
         with safe_open(path, "pt", device=str(self.device)) as file:
@@ -457,6 +458,14 @@ class Trainer:
 
 def _write(path: Path, data: bytes) -> None:
     write_whole(path, lambda file: file.write(data))
+
+
+def _read_note(path: Path) -> dict:
+    """A checkpoint's note, empty if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
 
 
 def _step_of(line: str) -> float:

@@ -275,7 +275,7 @@ def test_another_models_folder_is_refused(shards, tmp_path):
     make_trainer(shards, tmp_path, replace(CONFIG, max_steps=5)).run()
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     wider = make_model(shape=replace(SHAPE, n_embd=64))
-    with pytest.raises(TrainingStopped, match="another model") as caught:
+    with pytest.raises(TrainingStopped, match="another run .n_embd 32, now 64") as caught:
         make_trainer(shards, tmp_path, model=wider).run()
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
@@ -284,7 +284,7 @@ def test_another_models_folder_is_refused(shards, tmp_path):
 def test_other_datas_folder_is_refused(shards, tmp_path):
     make_trainer(shards, tmp_path, replace(CONFIG, max_steps=5)).run()
     other = PretrainDataset(shards, "train", 16, 8, seed=2)
-    with pytest.raises(TrainingStopped, match="another data") as caught:
+    with pytest.raises(TrainingStopped, match="other data") as caught:
         make_trainer(shards, tmp_path, dataset=other).run()
     assert "\n" not in str(caught.value)
 
