@@ -388,7 +388,12 @@ def training_conversations(n: int, seed: int) -> Iterator[Conversation]:
     often = {**dict.fromkeys(PASSAGE_KINDS, 3), "not_said": 2, "repeating": 3, "follow_up": 2}
     weights = [often.get(kind, 1) for kind in KINDS]
     for _ in range(n):
-        yield make(rng.choices(KINDS, weights)[0], words, rng, max_turns=4)
+        kind, next_kind = rng.choices(KINDS, weights, k=2)
+        if rng.random() < 0.7:
+            yield make(kind, words, rng, max_turns=4)
+        else:  # people change the subject: the question that counts is the last one, the text too
+            first, then = make(kind, words, rng), make(next_kind, words, rng)
+            yield Conversation(next_kind, first.messages + then.messages)
 
 
 def held_out_questions(side: str, per_kind: int, seed: int) -> list[Conversation]:

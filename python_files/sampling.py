@@ -226,7 +226,9 @@ class ChatSession:
     def __init__(
         self, model: GPT, tokenizer: BPETokenizer, settings: Settings | None = None, system: str | None = None
     ):
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings or Settings()
+        # Answers stand in the text and want copying: chance would mostly spoil them.
+        self.settings = settings or Settings(temperature=0.2)
+        self.model, self.tokenizer = model, tokenizer
         self.system = [{"role": "system", "content": system}] if system else []
         self.reset()
 

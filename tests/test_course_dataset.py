@@ -147,6 +147,17 @@ def values_in_templates() -> set[str]:
     return {word.lower() for values in lists for value in values for word in WORD.findall(value)} - small
 
 
+def on_the_last_text(conversation):
+    """The messages from the last text on: the subject may have changed before."""
+    texts = [i for i, m in enumerate(conversation.messages) if m["role"] == "user" and "\n" in m["content"]]
+    return conversation.messages[texts[-1] :]
+
+
+def test_the_subject_changes_now_and_then(training):
+    changed = sum(on_the_last_text(c) != c.messages for c in training if c.kind in course_dataset.PASSAGE_KINDS)
+    assert 0.1 < changed / sum(c.kind in course_dataset.PASSAGE_KINDS for c in training) < 0.5
+
+
 @pytest.mark.parametrize("kind", [*course_dataset.PASSAGE_KINDS, "follow_up"])
 def test_answers_about_a_text_are_found_in_the_text(kind, training, unseen):
     glue = course_dataset.reserved_words() - values_in_templates()
@@ -154,8 +165,9 @@ def test_answers_about_a_text_are_found_in_the_text(kind, training, unseen):
     assert conversations
     copied = words = 0
     for conversation in conversations:
-        passage = conversation.messages[0]["content"]
-        for question, answer in zip(conversation.messages[::2], conversation.messages[1::2], strict=True):
+        messages = on_the_last_text(conversation)
+        passage = messages[0]["content"]
+        for question, answer in zip(messages[::2], messages[1::2], strict=True):
             if answer["content"] == course_dataset.NOT_SAID:
                 continue
             offered = {word.lower() for word in WORD.findall(passage + " " + question["content"])}
