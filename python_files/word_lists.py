@@ -21,8 +21,11 @@ _NO_THING = re.compile(
     r"(ness|ity|tion|sion|ance|ence|ism|ment|ship|ing|ics|logy|cy|hood|dom|ure|th|al|ty|tude|age|er|or|ist|an|men|cide|"
     r"ly|ive|ent|ant|ary|phy|try|ee|ide|ast|eme|et|ict|ect|ime|ome|ase|use|eal|ain)$"
 )
+# What the endings let through and nobody would put on a table, and names that would distract.
 _UNWANTED = frozenset(
-    ("slave", "corpse", "vomit", "wife", "hostage", "terror", "beyond", "everyone", "yesterday", "today")
+    "slave corpse vomit wife hostage terror beyond everyone everybody yesterday today tomorrow weekend lifestyle "
+    "concept advice riot madam ischemia ecclesia task team tax thumb pistol rifle opium hatred downfall offense "
+    "adolf hitler kuntz slutsky dickman jesus christ satan".split()
 )
 _SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprstvwz" for vowel in "aeiou")
 _TOWN_ENDINGS = ("ton", "ford", "burg", "ham", "wick", "field", "port", "stead", "dale", "bridge")
@@ -114,7 +117,7 @@ def load_words(side: str, reserved: frozenset[str] = frozenset()) -> Words:
     numbers = [n for n in range(10, 200) if (n % 9 == 0) == (side == "unseen")]
     return Words(
         side=side,
-        names=sorted(w.capitalize() for w in names - rude - reserved if side_of(w) == side),
+        names=sorted(w.capitalize() for w in names - rude - reserved - _UNWANTED if side_of(w) == side),
         things=sorted(w for w in things - rude - reserved if side_of(w) == side),
         numbers=numbers,
         ages=[n for n in numbers if n < 99],
