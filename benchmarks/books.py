@@ -7,6 +7,7 @@
 The tokenizer is trained first, on a sample, and not timed. Made-up books are written to disk first, so that
 making them isn't timed either.
 """
+# ruff: noqa: E402
 
 import argparse
 import os
@@ -22,8 +23,8 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import psutil
 
+# Worker processes import this file again: what they don't need (torch, above all) is imported where it is used.
 import book_sources
-from book_shards import prepare_books
 from bpe_tokenizer import BPETokenizer, sample_texts
 from gutenberg import clean_book, read_books
 
@@ -76,6 +77,8 @@ def import_memory(workers: int) -> int:
     import concurrent.futures
     import multiprocessing
 
+    import book_shards  # noqa: F401
+
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         return psutil.Process().memory_info().rss + sum(pool.map(_memory_of_worker, range(workers)))
@@ -89,7 +92,7 @@ def _memory_of_worker(number: int) -> int:
 
 
 def write_copies(source: str, folder: Path, copies: int) -> None:
-    """Writes the books of ``source`` and copies with the words of each line shuffled, which no one would call copies."""
+    """Writes the books of ``source`` and copies with the words of each line shuffled, so that they count as others."""
     for number, record in enumerate(book_sources.open_source(source).records()):
         data = record.read()[0]
         (folder / f"{number}.txt").write_bytes(data)
@@ -115,7 +118,8 @@ def write_generated(folder: Path, count: int, words_per_book: int = 3_000) -> No
         lines = [" ".join(chosen[i : i + 12]) for i in range(0, len(chosen), 12)]
         paragraphs = ["\n".join(lines[i : i + 8]) for i in range(0, len(lines), 8)]
         body = "\r\n\r\n".join(paragraphs).replace("\n", "\r\n").replace("\r\r", "\r")
-        head = f"The Project Gutenberg EBook of Tale {number}, by Nobody\r\n\r\nTitle: Tale {number} of {words[number % 9999]}\r\n"
+        title = f"Tale {number} of {words[number % 9999]}"
+        head = f"The Project Gutenberg EBook of Tale {number}, by Nobody\r\n\r\nTitle: {title}\r\n"
         start = f"*** START OF THIS PROJECT GUTENBERG EBOOK TALE {number} ***\r\n\r\n"
         end = f"\r\n\r\n*** END OF THIS PROJECT GUTENBERG EBOOK TALE {number} ***\r\n"
         (folder / f"{number}.txt").write_bytes((head + "Language: English\r\n\r\n" + start + body + end).encode())
@@ -152,14 +156,15 @@ def main() -> None:
 
 def measure(source: str, limit: int | None, tokenizer: BPETokenizer, workers: int, imports: int, out: Path) -> None:
     """Prepares the books and prints a line for each figure."""
+    from book_shards import prepare_books
+
     with Watch(out) as watch:
         started = time.perf_counter()
         opened = book_sources.open_source(source, limit)
         manifest = prepare_books(opened, tokenizer, out, workers=workers)
         seconds = time.perf_counter() - started
-    print(
-        f"books read {manifest['books_read']:,}, kept {manifest['books_kept']:,}, raw {manifest['bytes_in'] / 1e6:.1f} MB"
-    )
+    raw = manifest["bytes_in"] / 1e6
+    print(f"books read {manifest['books_read']:,}, kept {manifest['books_kept']:,}, raw {raw:.1f} MB")
     print(f"seconds {seconds:.1f}, {manifest['bytes_in'] / 1e6 / seconds:.2f} MB/s raw, {workers} workers")
     print(f"memory of all processes: {watch.rss / 1e6:.0f} MB; after imports {imports / 1e6:.0f} MB, "
           f"beyond them {(watch.rss - imports) / 1e6:.0f} MB")  # fmt: skip

@@ -73,7 +73,8 @@ _GARBLED = re.compile(
 
 def garbled_share(text: str) -> float:
     """Words that look like misread print among all words of a sample."""
-    words = _sample(text).split()
+    lines = [line for line in _sample(text).split("\n") if not line.strip().startswith("|")]  # not tables and diagrams
+    words = " ".join(lines).split()
     return sum(bool(_GARBLED.search(word)) for word in words) / max(1, len(words))
 
 
@@ -82,7 +83,7 @@ _ENTRY = re.compile(
     r"""^\s*(?:
         \S.{0,120}?[\s.,]\d[\d\s,;.\-–—*nf]*$
       | .*\S[ ]{3,}\S.*
-      | .*\|.*\|.*
+      | \|.*\| | .*\s\|\s.*
       | [\d\s.,:;+\-–—/|°'"()½¼¾$£%]+$
       | [\w'’\- ]{1,40}[,.:]?\s*(?:\([^)]{1,40}\)|\[[^\]]{1,40}\])?[,.]?\s+
             (?:n|v|adj|adv|a|s|pl|prep|conj|interj|pron|v\.?\ ?[ti]|vb|sb|subst)\.[\s,;:].*

@@ -117,6 +117,8 @@ def _finish(
     """Writes the ledger, the pairs and the manifest."""
     name = source or opened.name
     ledger = [{**row, "source": name, "kept": "no" if row["reason"] else "yes"} for row in plan.rows]
+    for row in ledger:
+        row["tokens"] = 0 if row["reason"] else row["tokens"]
     write_text(folder / "books.csv", _csv(ledger, COLUMNS))
     columns = tuple(field.name for field in fields(SharedText))
     write_text(folder / "pairs.csv", _csv([asdict(pair) for pair in plan.pairs], columns))
@@ -225,7 +227,7 @@ def _blocks(records: Iterable[Record], opened: Source, number: int) -> Iterator[
 def _processed(blocks: Iterator[Block], shape: tuple[str, str, str], workers: int) -> Iterator[list[bool]]:
     """Has the blocks processed, in order, and yields for each book whether it is kept so far."""
     first = list(itertools.islice(blocks, 2))
-    blocks = itertools.chain(iter(first), blocks)
+    blocks = itertools.chain((first.pop(0) for _ in range(len(first))), blocks)
     if len(first) < 2 or workers == 1:  # starting processes takes longer than a single block
         for block in blocks:
             yield process(block, *shape)
@@ -235,7 +237,6 @@ def _processed(blocks: Iterator[Block], shape: tuple[str, str, str], workers: in
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
     waiting: deque[Future] = deque()
     try:
-        first.clear()
         for block in blocks:
             waiting.append(pool.submit(process, block, *shape))
             del block  # what is on its way to a worker need not wait here too

@@ -29,7 +29,15 @@ from gutenberg import work_key
 from gutenberg_cleaning import clean_book, decode
 
 # The code that a block's results depend on: with other code they are made again.
-CODE = ("gutenberg_cleaning.py", "book_filters.py", "book_sources.py", "duplicates.py", "book_work.py", "gutenberg.py")
+CODE = (
+    "gutenberg_cleaning.py",
+    "gutenberg_credits.py",
+    "book_filters.py",
+    "book_sources.py",
+    "duplicates.py",
+    "book_work.py",
+    "gutenberg.py",
+)
 
 
 @dataclass(frozen=True)
