@@ -108,6 +108,7 @@ def _drop_copies(rows: list[dict], able: list[int], signatures: list[np.ndarray]
     works = [rows[index]["work"] for index in able]
     pairs = duplicates.overlapping(table, sizes, works)
     debris = [rows[index]["debris"] for index in able]
+    lengths = [rows[index]["bytes_out"] for index in able]
     ages = [int(id) if (id := rows[index]["id"]).isdecimal() else index for index in able]
     seen: dict[str, int] = {}
     for index in able:
@@ -115,7 +116,7 @@ def _drop_copies(rows: list[dict], able: list[int], signatures: list[np.ndarray]
         if first != index:
             rows[index]["reason"] = f"the same text as {rows[first]['id']}"
     alive = [pair for pair in pairs if not any(rows[able[i]]["reason"] for i in (pair.first, pair.second))]
-    for place, pair in duplicates.copies(alive, sizes, debris, ages).items():
+    for place, pair in duplicates.copies(alive, lengths, debris, ages).items():
         other = pair.second if pair.first == place else pair.first
         what = "a part" if sizes[place] < 0.7 * sizes[other] else "a copy"
         rows[able[place]]["reason"] = f"{what} of {rows[able[other]]['id']}: {pair.containment:.0%} shared"

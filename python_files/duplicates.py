@@ -128,13 +128,16 @@ def overlapping(signatures: np.ndarray, sizes: np.ndarray, titles: Sequence[str]
     return [Pair(*pair) for pair in sorted(set(pairs))]
 
 
-def copies(pairs: Sequence[Pair], sizes: np.ndarray, debris: Sequence[float], age: Sequence[int]) -> dict[int, Pair]:
+def copies(
+    pairs: Sequence[Pair], lengths: Sequence[int], debris: Sequence[float], age: Sequence[int]
+) -> dict[int, Pair]:
     """Which books to drop: row -> the pair that says why. The other book of the pair is kept.
 
     The better copy stays: the one with clearly more text (a tenth), else with less debris, else the newer one.
     So a whole outlasts its parts, and a corrected edition the one that it replaced.
 
     Args:
+        lengths: for each book the bytes of its clean text.
         debris: for each book the share of characters that are damage, such as U+FFFD.
         age: for each book its place in the source, where higher numbers were made later.
     """
@@ -145,7 +148,7 @@ def copies(pairs: Sequence[Pair], sizes: np.ndarray, debris: Sequence[float], ag
             by_row.setdefault(pair.second, []).append(pair)
 
     def rank(row: int) -> tuple:
-        return (-round(np.log(max(1, sizes[row])) / np.log(1.1)), round(debris[row], 5), -age[row])
+        return (-round(np.log(max(1, lengths[row])) / np.log(1.1)), round(debris[row], 5), -age[row])
 
     dropped: dict[int, Pair] = {}
     kept: set[int] = set()
