@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tiktoken
 import tokenizers
 
@@ -138,8 +139,12 @@ class BPETokenizer:
             )
         return cls(trained.to_str(pretty=True))
 
-    def save(self, folder: str | Path) -> list[str]:
-        """Writes the five files that ``transformers.AutoTokenizer`` reads, and returns their names."""
+    def save(self, folder: str | Path, chat_template: str | None = None) -> list[str]:
+        """Writes the files that ``transformers.AutoTokenizer`` reads, and returns their names.
+
+        Args:
+            chat_template: a Jinja template, for ``apply_chat_template`` of ``transformers``.
+        """
         folder = Path(folder)
         model = json.loads(self._json)["model"]
         endoftext, pad = SPECIAL_TOKENS[0], SPECIAL_TOKENS[1]
@@ -151,7 +156,11 @@ class BPETokenizer:
         write_json(folder / "special_tokens_map.json", roles)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **roles}
         write_json(folder / "tokenizer_config.json", config)
-        return ["tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"]
+        files = ["tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"]
+        if chat_template is not None:
+            write_text(folder / "chat_template.jinja", chat_template)
+            files.append("chat_template.jinja")
+        return files
 
     @classmethod
     def load(cls, folder: str | Path) -> "BPETokenizer":
@@ -195,6 +204,12 @@ class BPETokenizer:
         if len(text) < LONGEST_RUN:
             return self._tiktoken.encode_ordinary(text)
         return [id for part in _split_long_runs(text) for id in self._tiktoken.encode_ordinary(part)]
+
+    def encode_array(self, text: str) -> np.ndarray:
+        """``encode`` into an array of uint32, without a Python number for each id on the way."""
+        parts = _split_long_runs(_without_surrogates(text))
+        arrays = [self._tiktoken.encode_to_numpy(part, disallowed_special=()) for part in parts]
+        return arrays[0] if len(arrays) == 1 else np.concatenate([*arrays, np.empty(0, np.uint32)])
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """``encode`` of many texts, on all cores."""

@@ -8,6 +8,10 @@ import codecs
 import re
 import unicodedata
 
+import ftfy
+
+from gutenberg_credits import without_credits, without_headers
+
 # ---- bytes to text
 
 _DECLARED_ENCODING = re.compile(rb"^Character set encoding:\s*([\w.\- ]+)", re.IGNORECASE | re.MULTILINE)
@@ -55,127 +59,38 @@ def _windows_1252(data: bytes) -> str:
         return "".join(bytes([b]).decode("cp1252" if b not in b"\x81\x8d\x8f\x90\x9d" else "latin-1") for b in data)
 
 
+# UTF-8 read as Windows-1252 has a letter from Â to ô before a sign that was the second byte; \x80 to \x9f are no
+# characters at all.
+_MAYBE_MOJIBAKE = re.compile("[\xc2-\xf4][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|[\x80-\x9f]")
+
+
+def _without_mojibake(text: str) -> str:
+    """Mends lines that were encoded in UTF-8 and read as something else: "cafÃ©" becomes "café". By ``ftfy``.
+
+    Line by line, since some files hold both kinds, and for lines alone that look wrong, since ftfy takes its time.
+    """
+    if text.isascii():
+        return text
+    parts, end = [], 0
+    while match := _MAYBE_MOJIBAKE.search(text, end):
+        start = max(end, text.rfind("\n", 0, match.start()) + 1)
+        following = text.find("\n", match.start())
+        following = len(text) if following < 0 else following
+        line = text[start:following]
+        parts += [text[end:start], ftfy.fix_encoding(line) if ftfy.badness.is_bad(line) else line]
+        end = following
+    return "".join([*parts, text[end:]])
+
+
 def _normalise(raw: str) -> str:
     """Unicode NFC, ``\\n`` line ends, plain spaces, no invisible characters, no white space at line ends."""
-    text = unicodedata.normalize("NFC", raw)
-    text = re.sub(r"\r+\n|\r", "\n", text)
+    text = re.sub(r"\r+\n|\r", "\n", raw)
+    text = unicodedata.normalize("NFC", _without_mojibake(text))
     text = re.sub(r"[\f\v\x85\u2028\u2029]", "\n", text)
     text = text.expandtabs(8)
     text = re.sub(r"[\u00a0\u2000-\u200a\u202f\u3000]", " ", text)
     text = re.sub(r"[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff]", "", text)
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
-
-
-# ---- headers and footers
-
-_MARKERS = re.compile(
-    r"""
-      (?P<start> ^\ *\*{3}\ *START\ OF\ (?:THE|THIS)\ PROJECT\ GUTENBERG (?:[^*\n]|\n(?!\n))* (?:\*{3}.*)? $
-                |^.{0,3}\*\ ?END\b.{0,5}THE\ SMALL\ PRINT.*$ )  # the header's end before 2003
-    | (?P<end>   ^\ *\*{3}\ *END\ OF\ (?:THE|THIS)\ PROJECT\ GUTENBERG
-                |^\ *\*{3}\ *START:\ FULL\ LICENSE )
-    | (?P<soft>  ^\ *\**\ *End(?:\ of)?(?:\ (?:the|this))?\ Project\ Gutenberg.*$ )
-    | (?P<small> ^.{0,4}\*{2,3}START\*\*\ ?THE\ SMALL\ PRINT )
-    """,
-    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
-)
-
-# More text than any licence after a line "End of Project Gutenberg's …" is the next part of the book.
-_LONGEST_FOOTER = 40_000
-
-
-def _without_headers(text: str) -> str:
-    """What stands between the start and end markers; a file of several parts has several such stretches."""
-    markers = list(_MARKERS.finditer(text))
-    stretches: list[str] = []
-    begin: int | None = 0
-    started = False
-    for number, marker in enumerate(markers):
-        following = markers[number + 1].start() if number + 1 < len(markers) else len(text)
-        if marker["start"]:
-            between = text[begin : marker.start()] if begin is not None else ""
-            # A second start without an end before it: what lies between is either more header or a part of the book.
-            if started and len(between) > _LONGEST_FOOTER:
-                stretches.append(between)
-            begin, started = marker.end(), True
-        elif begin is None:
-            continue
-        elif marker["small"]:
-            # The old "small print" opens the header, or, in some files, the footer.
-            if started:
-                stretches.append(text[begin : marker.start()])
-                begin = None
-        elif marker["end"] or following - marker.end() < _LONGEST_FOOTER:
-            stretches.append(text[begin : marker.start()])
-            begin = None
-        else:
-            stretches.append(text[begin : marker.start()])
-            begin = marker.end()
-    if begin is not None:
-        stretches.append(text[begin:])
-    text = "\n\n".join(stretches)
-    return text if started else _without_unmarked_header(text)
-
-
-_HEADER_WORDS = re.compile(
-    r"project gutenberg|gutenberg\.(?:org|net)|^\W*(?:e-?text|release date|posting date|language|character set|title|"
-    r"author|translator|illustrator|editor|edition|last updated)\b.{0,4}:|etext #?\d|\[e-?(?:text|book) ?#",
-    re.IGNORECASE | re.MULTILINE,
-)
-
-
-def _without_unmarked_header(text: str) -> str:
-    """For files without a start marker: the first paragraphs go while they speak of the file, not the book."""
-    position = 0
-    for match in re.finditer(r"(?s)(?:[^\n]|\n(?!\n))+", text[:20_000]):
-        if _HEADER_WORDS.search(match[0]):
-            position = match.end()
-        elif match.end() - position > 1500:
-            break
-    return text[position:]
-
-
-# ---- notes of those who made the file
-
-_CREDITS = re.compile(
-    r"""^\W*(?:
-      (?:this\ )?(?:e-?(?:text|book)|file|html\ version)?\s*(?:was\ |is\ )?(?:first\ )?
-          (?:re)?(?:produced|prepared|transcribed|scanned|digiti[sz]ed|proof(?:ed|read)|typed|created|compiled|converted)
-          \b.{0,40}?\b(?:by|from|for|in|with|at)\b
-      |(?:with\ )?(?:many\ )?(?:thanks|images?|scans?)\b.{0,120}(?:archive|google|library|images|proofread)
-      |.{0,200}(?:pgdp\.net|distributed\ proofread|online\ proofread|proofreading\ team)
-      |.{0,300}(?:project\ gutenberg|gutenberg\.(?:org|net))
-      |\[?(?:\*\s*)?(?:original\ )?transcriber[’']?s?[’']?s?\ notes?\b
-      |\[?(?:editor|e-?text)[’']?s?\ (?:e-?text\ )?note\b
-      |(?:an|several)\ anonymous\ volunteers?$
-      |(?:e-?mail|updated?|last\ updated?|updated\ editions)\b.{0,60}(?:@|\d{4})
-      |.{0,150}\w@\w+\.\w+
-      |note:\ (?:images|the\ original|this\ file)
-      |(?:html|e-?text)\ (?:version|editor|by|prepared)
-    )""",
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
-_CREDIT_PARAGRAPHS = 14  # how far from either end of the file credits are looked for
-_LONGEST_CREDIT = 1_500
-
-_NOTE_HEADING = re.compile(r"^\W*transcriber[’']?s?[’']?s? notes?\W*$", re.IGNORECASE | re.MULTILINE)
-_LONGEST_CLOSING_NOTE = 8_000
-
-
-def _without_credits(text: str) -> str:
-    """Drops credits and transcriber's notes near the ends of the file: "Produced by …", "[Transcriber's Note: …]"."""
-    for heading in _NOTE_HEADING.finditer(text, max(0, len(text) - _LONGEST_CLOSING_NOTE)):
-        # A closing note runs to the end of the file, but never over the most of a short one.
-        if heading.start() > 0.6 * len(text):
-            text = text[: heading.start()]
-            break
-    paragraphs = re.split(r"\n\s*\n", text.strip("\n"))
-    for near_end in (range(min(_CREDIT_PARAGRAPHS, len(paragraphs))), range(-1, -min(5, len(paragraphs)) - 1, -1)):
-        for index in near_end:
-            paragraph = paragraphs[index]
-            if len(paragraph) < _LONGEST_CREDIT and _CREDITS.match(paragraph.strip()):
-                paragraphs[index] = ""
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph.strip())
 
 
 # ---- debris inside the text
@@ -184,6 +99,12 @@ _ILLUSTRATION = re.compile(
     r"\[_?(?:Illustrations?|Picture|Frontispiece|Decoration)\b(?:[^\[\]]|\[[^\[\]]*\]){0,1500}\]", re.IGNORECASE
 )
 _NOTE_IN_BRACKETS = re.compile(r"\[Transcriber[’']?s?[’']? Notes?\b(?:[^\[\]]|\[[^\[\]]*\]){0,1500}\]", re.IGNORECASE)
+# "[12]" behind a word points to a note, "[Footnote 12: …]" is one: its words stay, as a paragraph.
+_FOOTNOTE_MARK = re.compile(r"(?<=[\w.,;:!?\"'”’)_])(?:[ ]?\[(?:\d{1,3}|[A-Z]|[*†‡§])\])+(?=[\s.,;:!?\"'”’)_—-]|$)")
+_FOOTNOTE = re.compile(
+    r"^[ ]*\[_?(?:Foot)?note_?\b[ ]*_?[\dA-Z*†‡]{0,4}_?[:.][ ]*((?:[^\[\]]|\[[^\[\]]*\]){1,20000})\]",
+    re.IGNORECASE | re.MULTILINE,
+)
 _PAGE_MARK = re.compile(r"[\[{](?:[Pp][Gg]|[Pp]age|PAGE|[Pp])\.? ?[\divxlcIVXLC]+[\]}]|\{\d{1,4}[a-z]?\}")
 _MARK_AND_SPACE = re.compile(r" ?\x00(?=\s|$)|\x00 ?")  # \x00 stands for a page mark: no text has one here
 _ITALICS = re.compile(r"(?<![A-Za-z0-9_])_(?=[^\s_])((?:[^_\n]|\n(?!\n)){1,1500}?)(?<=[^\s_])_(?!_)")
@@ -197,6 +118,8 @@ def _without_debris(text: str) -> str:
     """Drops illustrations, page marks, rulers and the signs for italics and bold."""
     text = _ILLUSTRATION.sub("", text)
     text = _NOTE_IN_BRACKETS.sub("", text)
+    text = _FOOTNOTE_MARK.sub("", text)
+    text = _FOOTNOTE.sub(r"\1", text)
     text = _MARK_AND_SPACE.sub("", text) if "\x00" in (text := _PAGE_MARK.sub("\x00", text)) else text
     text = _ITALICS.sub(r"\1", text)
     text = _BOLD.sub(r"\1", text)
@@ -318,8 +241,8 @@ def clean_book(raw: str) -> str:
     verse, tables and lists keep their lines. Text that is not from Gutenberg passes with the same tidying.
     """
     text = _normalise(raw)
-    text = _without_headers(text)
-    text = _without_credits(text)
+    text = without_headers(text)
+    text = without_credits(text)
     text = _without_debris(text)
     text = _unwrapped(text)
     return text + "\n" if any(char.isalpha() for char in text) else ""

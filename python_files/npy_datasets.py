@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SHARD_TOKENS = 16_777_216  # tokens in one file: 34 MB
 IGNORED = -100  # the target that no loss is computed for, as in torch.nn.functional.cross_entropy
 
 
@@ -74,16 +75,18 @@ def write_shards(
     *,
     end_token: int,
     vocab_size: int,
-    shard_tokens: int = 16_777_216,
+    shard_tokens: int = SHARD_TOKENS,
+    first_shard: int = 0,
 ) -> list[dict]:
     """Writes documents one after another into ``<split>_00000.npy``, ``<split>_00001.npy``, …
 
     Args:
         documents: token ids of each document; ``end_token`` is put behind each.
         shard_tokens: tokens in a file; a document may go on in the next one.
+        first_shard: goes on after so many files, which are there already and stay.
 
     Returns:
-        ``{"file": name, "tokens": count}`` for each file.
+        ``{"file": name, "tokens": count}`` for each file written.
 
     Raises:
         ValueError: an id is outside the vocabulary.
@@ -94,7 +97,7 @@ def write_shards(
     buffer, filled, shards = np.empty(shard_tokens, dtype), 0, []
 
     def flush() -> None:
-        name = f"{split}_{len(shards):05d}.npy"
+        name = f"{split}_{first_shard + len(shards):05d}.npy"
         save_array(folder / name, buffer[:filled])
         shards.append({"file": name, "tokens": int(filled)})
 
@@ -113,7 +116,7 @@ def write_shards(
     if filled:
         flush()
     # Files of a longer, earlier run would otherwise be read along with these.
-    for stale in sorted(folder.glob(f"{split}_[0-9]*.npy")):
+    for stale in sorted(folder.glob(f"{split}_[0-9]*.npy"))[first_shard:]:
         if stale.name not in {shard["file"] for shard in shards}:
             stale.unlink()
     return shards

@@ -83,6 +83,11 @@ def test_a_batch_is_the_same_as_one_by_one(tokenizer, texts):
     assert tokenizer.encode_batch(batch) == [tokenizer.encode(text) for text in batch]
 
 
+def test_an_array_is_the_same_as_a_list(tokenizer, texts):
+    for text in [*texts, *random_texts(100), "", "a\ud800b", "<|end|>", " " * (3 * LONGEST_RUN)]:
+        assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
+
+
 @pytest.mark.parametrize("character", [" ", "\n", "\u3000", "a", "^", "7"])
 def test_a_million_of_one_character(tokenizer, character):
     text = character * 1_000_000  # plain tiktoken panics on the first of these
@@ -120,6 +125,15 @@ def test_transformers_opens_the_folder(tokenizer, tmp_path):
     assert theirs.encode(text) == tokenizer.encode(text)
     assert theirs.eos_token_id == 0 and theirs.pad_token_id == 1
     assert theirs.encode("<|user|>hi<|end|>") == [3, *tokenizer.encode("hi"), 5]
+
+
+def test_a_chat_template_goes_along(tokenizer, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    assert tokenizer.save(tmp_path, template)[-1] == "chat_template.jinja"
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    said = theirs.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
+    assert said == "<|user|>hi<|end|>"
 
 
 def test_training_again_in_another_process_gives_the_same(tmp_path):

@@ -127,6 +127,49 @@ def test_closing_note_of_the_transcriber():
     assert clean_book(f"{story}\n\nTranscriber's Notes\n\nPage 3: a comma was added.\n\nAnd more.") == story + "\n"
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Produced by Jane Doe, John Roe and the Online Distributed\nProofreading Team at https://www.pgdp.net",
+        "This file was produced from images generously made\navailable by The Internet Archive",
+        "E-text prepared by Jane Doe",
+        "Transcriber's Note: Obvious errors have been corrected.",
+        "Every effort has been made to replicate this text as\nfaithfully as possible, including its spelling.",
+        "Text enclosed by underscores is in italics (_italics_).",
+        "Based on scans by the British Library.",
+        "TALE10.TXT or TALE10.ZIP [Etext #1234]",
+        "Please send corrections to jane.doe@example.net",
+    ],
+)
+def test_notes_of_those_who_made_the_file_go(note):
+    story = "\n\n".join([JOINED] * 50)
+    assert clean_book(f"{note}\n\n{story}\n\n{note}") == story + "\n"
+
+
+def test_words_about_printing_inside_a_story_stay():
+    lines = [
+        "Gutenberg is the precursor of Luther, said Hugo.",
+        "Produced by selection, the pigeon differs.",
+        "The original spelling of his name was never corrected, and the text of it was scanned by eager eyes.",
+        "He printed it in small print; his volunteers were anonymous.",
+    ]
+    story = "\n\n".join([JOINED] * 40 + lines + [JOINED] * 40) + "\n"
+    assert clean_book(story) == story
+
+
+def test_footnotes_lose_their_marks_and_keep_their_words():
+    raw = "He came,[12] saw [A] and[3] won.\n\n[Footnote 12: At [least] once.]\n\nArray a[i] and [sic] stay."
+    assert clean_book(raw) == "He came, saw and won.\n\nAt [least] once.\n\nArray a[i] and [sic] stay.\n"
+
+
+def test_mojibake_is_mended_and_accents_are_left_alone():
+    wrong = "â€œVoilÃ\xa0â€\x9d, said the curÃ©."
+    assert clean_book(wrong) == "“Voilà”, said the curé.\n"
+    right = "Ça, l’été à Besançon: “naïve” — ‘Ärger’ in Łódź.\n"
+    assert clean_book(right) == right
+    assert clean_book("e\u0301t\u00e9") == "été\n"
+
+
 @pytest.mark.parametrize("raw", ["", "\r\n \r\n", "123 456", "*** START OF THE PROJECT GUTENBERG EBOOK A ***\n\n"])
 def test_nothing_left_is_the_empty_string(raw):
     assert clean_book(raw) == ""
