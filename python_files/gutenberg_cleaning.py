@@ -109,6 +109,7 @@ _PAGE_MARK = re.compile(r"[\[{](?:[Pp][Gg]|[Pp]age|PAGE|[Pp])\.? ?[\divxlcIVXLC]
 _MARK_AND_SPACE = re.compile(r" ?\x00(?=\s|$)|\x00 ?")  # \x00 stands for a page mark: no text has one here
 _ITALICS = re.compile(r"(?<![A-Za-z0-9_])_(?=[^\s_])((?:[^_\n]|\n(?!\n)){1,1500}?)(?<=[^\s_])_(?!_)")
 _BOLD = re.compile(r"(?<![\w=])=(?=[^\s=])([^=\n]{1,200}?)(?<=[^\s=])=(?![\w=])")
+_STARRED = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,200}?)(?<=[^\s*])\*(?![\w*])")
 _RULE = re.compile(r"^[ \-=_~.+|#]*[\-=_~+#]{3}[ \-=_~.+|#]*$")
 _STARS = re.compile(r"^\s*\*(?:\s*\*){2,}\s*$|^\s*(?:[*·•]\s+){2,}[*·•]\s*$")
 _NUMBER_ALONE = re.compile(r"^\W{0,3}(\d{1,4})\W{0,3}$")
@@ -123,6 +124,7 @@ def _without_debris(text: str) -> str:
     text = _MARK_AND_SPACE.sub("", text) if "\x00" in (text := _PAGE_MARK.sub("\x00", text)) else text
     text = _ITALICS.sub(r"\1", text)
     text = _BOLD.sub(r"\1", text)
+    text = _STARRED.sub(r"\1", text)
     return _without_page_numbers(text)
 
 

@@ -140,8 +140,10 @@ _LONGEST_CREDIT = 1_500  # characters of a paragraph
 
 # A note at the end, and the lists of corrections under it, run to the end of the file.
 _CLOSING_NOTE = re.compile(
-    rf"^\W*(?:{_NOTE}s?\b.{{0,40}}|(?:the\ following\ )?(?:list\ of\ )?(?:typographical\ errors|corrections|changes)"
-    r"(?:\ (?:were|was|have\ been))?\ (?:corrected|made|noted)?\b.{0,40})$",
+    rf"(?:\A|\n[ ]*\n)\W*(?:{_NOTE}s?\b.{{0,40}}"
+    r"|(?:the\ following\ )?(?:list\ of\ )?(?:typographical\ errors|corrections|changes)"
+    r"(?:\ (?:were|was|have\ been))?\ (?:corrected|made|noted)\b.{0,40}"
+    r"|page\ +line\ +original\ +(?:changed\ to|correction).*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _LONGEST_CLOSING_NOTE = 8_000

@@ -107,7 +107,7 @@ def test_a_second_part_in_the_same_file_is_not_lost():
 def test_debris():
     raw = (
         "One [Illustration: A _fine_ picture [of a dog]\nby night] two [Pg 12] three {36a} four.\n\n[Illustration]\n\n"
-        "He _never_ saw a_b_c, nor =bold= words, _over\ntwo lines_ even.\n\n*       *       *       *       *\n\n"
+        "He _never_ saw a_b_c, nor =bold= *words*, _over\ntwo lines_ even.\n\n*       *       *       *       *\n\n"
         "-----------------------\n\nEnd."
     )
     assert clean_book(raw) == (
@@ -152,6 +152,7 @@ def test_words_about_printing_inside_a_story_stay():
         "Produced by selection, the pigeon differs.",
         "The original spelling of his name was never corrected, and the text of it was scanned by eager eyes.",
         "He printed it in small print; his volunteers were anonymous.",
+        "Nothing lasts, and so much of it\nchanges made by time are never seen\ncorrections noted by nobody.",
     ]
     story = "\n\n".join([JOINED] * 40 + lines + [JOINED] * 40) + "\n"
     assert clean_book(story) == story
