@@ -6,6 +6,7 @@ A text is the set of its runs of six words (shingles). Two sets are alike as far
 Indyk and Motwani 1998). The bands are sorted in numpy, since tables of them for 75,000 books would take gigabytes.
 """
 
+import itertools
 import re
 import zlib
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ ROWS_PER_BAND = 2
 COPY_CONTAINMENT = 0.6  # of the smaller book's shingles found in the larger: then it is a copy or a part
 RELATED_CONTAINMENT = 0.25  # from here on two books stay on one side of the split, though both are kept
 FEWEST_MATCHES = 6  # minima that agree, of 256; below, chance can do it
-FEWEST_MATCHES_SAME_TITLE = 4
-LARGEST_TITLE_GROUP = 200  # books of one title that are compared all with all
+FEWEST_MATCHES_IN_FAMILY = 4  # among books that hang together already
+LARGEST_FAMILY = 200  # books that are compared all with all, at most
 _PIECE = 1_000_000  # characters handled at once
 
 _WORD = re.compile(r"[a-z]+")
@@ -94,38 +95,38 @@ class Pair:
 def overlapping(signatures: np.ndarray, sizes: np.ndarray, titles: Sequence[str]) -> list[Pair]:
     """Pairs of books that share at least ``RELATED_CONTAINMENT`` of the smaller one.
 
+    A tenth part of a book has too few minima in common with the whole for the bands to be sure to find it. So
+    books that hang together, by title or through other books that share text, are compared all with all as well.
+
     Args:
         signatures: (n, 256) uint32, from ``signature``.
         sizes: (n,) number of shingles, from ``signature``.
-        titles: for each book the name of its work. Books of one title are compared in any case, since a fortieth
-            part of a book has too few minima in common with the whole for the bands to find it.
+        titles: for each book the name of its work.
     """
     usable = np.flatnonzero(sizes > 0)
     found = candidates(signatures[usable])
-    found = np.stack([usable[found[:, 0]], usable[found[:, 1]]], axis=1) if len(found) else np.empty((0, 2), np.int64)
-    groups: dict[str, list[int]] = {}
+    pairs = _sharing(signatures, sizes, usable[found], FEWEST_MATCHES)
+    families: dict[str, list[int]] = {}
+    names = groups(len(sizes), titles, pairs)
     for row in usable.tolist():
-        groups.setdefault(titles[row], []).append(row)
-    same_title = [
-        (group[i], group[j])
-        for group in groups.values()
-        for i in range(len(group[:LARGEST_TITLE_GROUP]))
-        for j in range(i + 1, len(group[:LARGEST_TITLE_GROUP]))
-    ]
+        families.setdefault(names[row], []).append(row)
+    within = [pair for rows in families.values() for pair in itertools.combinations(rows[:LARGEST_FAMILY], 2)]
+    pairs += _sharing(signatures, sizes, np.array(within, np.int64).reshape(-1, 2), FEWEST_MATCHES_IN_FAMILY)
+    return sorted(set(pairs), key=lambda pair: (pair.first, pair.second))
+
+
+def _sharing(signatures: np.ndarray, sizes: np.ndarray, rows: np.ndarray, fewest: int) -> list[Pair]:
+    """Those of the pairs ``rows`` (m, 2) that share enough text, judged by their signatures."""
     pairs = []
-    for rows, fewest in (
-        (found, FEWEST_MATCHES),
-        (np.array(same_title, np.int64).reshape(-1, 2), FEWEST_MATCHES_SAME_TITLE),
-    ):
-        for begin in range(0, len(rows), 10_000):
-            first, second = rows[begin : begin + 10_000].T
-            matches = (signatures[first] == signatures[second]).sum(axis=1)
-            jaccard = matches / N_PERMUTATIONS
-            a, b = sizes[first].astype(float), sizes[second].astype(float)
-            containment = np.minimum(1.0, jaccard * (a + b) / ((1 + jaccard) * np.minimum(a, b)))
-            enough = (matches >= fewest) & (containment >= RELATED_CONTAINMENT)
-            pairs += [(int(first[i]), int(second[i]), float(containment[i])) for i in np.flatnonzero(enough)]
-    return [Pair(*pair) for pair in sorted(set(pairs))]
+    for begin in range(0, len(rows), 10_000):
+        first, second = rows[begin : begin + 10_000].T
+        matches = (signatures[first] == signatures[second]).sum(axis=1)
+        jaccard = matches / N_PERMUTATIONS
+        a, b = sizes[first].astype(float), sizes[second].astype(float)
+        containment = np.minimum(1.0, jaccard * (a + b) / ((1 + jaccard) * np.minimum(a, b)))
+        enough = (matches >= fewest) & (containment >= RELATED_CONTAINMENT)
+        pairs += [Pair(int(first[i]), int(second[i]), float(containment[i])) for i in np.flatnonzero(enough)]
+    return pairs
 
 
 def copies(

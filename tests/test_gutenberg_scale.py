@@ -420,6 +420,17 @@ def test_the_estimate_is_near_the_truth(books):
     assert len(duplicates.shingles("")) == 0 and duplicates.signature("too few words")[1] == 0
 
 
+def test_a_small_part_of_a_part_is_found_in_the_whole(books):
+    """A twentieth of the whole, which the bands alone miss more often than not."""
+    whole = "\n\n".join(book.text for book in books[:30])
+    half, bit = whole[: len(whole) // 2], whole[len(whole) // 10 : len(whole) // 10 + len(whole) // 20]
+    signatures, sizes = zip(*(duplicates.signature(t) for t in (whole, half, bit)), strict=True)
+    pairs = duplicates.overlapping(np.array(signatures), np.array(sizes), ["a", "b", "c"])
+    assert {(pair.first, pair.second) for pair in pairs} == {(0, 1), (0, 2), (1, 2)}
+    dropped = duplicates.copies(pairs, [len(whole), len(half), len(bit)], [0, 0, 0], [1, 2, 3])
+    assert set(dropped) == {1, 2} and all(pair.first == 0 for pair in dropped.values())
+
+
 def test_shingles_of_a_long_text_do_not_depend_on_how_it_is_cut(books, monkeypatch):
     text = books[12].text
     whole = duplicates.shingles(text)
