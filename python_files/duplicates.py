@@ -18,7 +18,8 @@ from datasketch import MinHash
 SHINGLE_WORDS = 6
 SAMPLED_SHINGLES = 8  # one shingle in so many is looked at, the same ones in every book
 N_PERMUTATIONS = 256
-ROWS_PER_BAND = 2
+BAND_REACH = 8  # how far apart the two minima of a band may be
+MOST_WAITING = 2_000_000  # pairs collected before those found twice are thrown out
 COPY_CONTAINMENT = 0.6  # of the smaller book's shingles found in the larger: then it is a copy or a part
 RELATED_CONTAINMENT = 0.25  # from here on two books stay on one side of the split, though both are kept
 FEWEST_MATCHES = 6  # minima that agree, of 256; below, chance can do it
@@ -68,19 +69,31 @@ def signature(text: str) -> tuple[np.ndarray, int]:
 
 
 def candidates(signatures: np.ndarray) -> np.ndarray:
-    """Pairs of rows of ``signatures`` (n, 256) that agree in a whole band: (m, 2), each with the lower row first."""
+    """Pairs of rows of ``signatures`` (n, 256) that agree in two minima close by: (m, 2), the lower row first.
+
+    A band is a column and one of the eight after it, so there are 2,048 bands. Of two books with a share of 0.04 in
+    common, ten minima agree, and two of those ten are near each other nine times of ten.
+    """
     n = len(signatures)
-    pairs = np.empty(0, np.int64)  # one number for each pair: first * n + second
-    for column in range(0, N_PERMUTATIONS, ROWS_PER_BAND):
-        keys = signatures[:, column].astype(np.uint64) << np.uint64(32) | signatures[:, column + 1]
-        order = np.argsort(keys, kind="stable")
-        same = keys[order][1:] == keys[order][:-1]
-        places = np.flatnonzero(same)
-        # In a run of equal keys each is paired with its neighbour and with the first of the run.
-        run_starts = np.maximum.accumulate(np.where(np.concatenate([[False], same]), 0, np.arange(n)))
-        first, left, right = order[run_starts[places + 1]], order[places], order[places + 1]
-        pairs = np.unique(np.concatenate([pairs, left * n + right, (first * n + right)[first != left]]))
-    return np.stack([pairs // n, pairs % n], axis=1) if n else np.empty((0, 2), np.int64)
+    batches, waiting = [np.empty(0, np.int64)], 0  # one number for each pair: first * n + second
+    columns = np.ascontiguousarray(signatures.T)
+    for column in range(N_PERMUTATIONS):
+        for offset in range(1, BAND_REACH + 1):
+            band = columns[column].astype(np.uint64) << np.uint64(32) | columns[(column + offset) % N_PERMUTATIONS]
+            order = np.argsort(band, kind="stable")
+            ordered = band[order]
+            places = np.flatnonzero(ordered[1:] == ordered[:-1])
+            if not len(places):
+                continue
+            # In a run of equal keys each is paired with its neighbour and with the first of the run.
+            first = order[np.searchsorted(ordered, ordered[places])]
+            left, right = order[places], order[places + 1]
+            batches += [left * n + right, (first * n + right)[first != left]]
+            waiting += 2 * len(places)
+            if waiting > MOST_WAITING:
+                batches, waiting = [np.unique(np.concatenate(batches))], 0
+    pairs = np.unique(np.concatenate(batches))
+    return np.stack([pairs // max(1, n), pairs % max(1, n)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class Pair:
 def overlapping(signatures: np.ndarray, sizes: np.ndarray, titles: Sequence[str]) -> list[Pair]:
     """Pairs of books that share at least ``RELATED_CONTAINMENT`` of the smaller one.
 
-    A tenth part of a book has too few minima in common with the whole for the bands to be sure to find it. So
+    A fortieth part of a book has too few minima in common with the whole for the bands to be sure to find it. So
     books that hang together, by title or through other books that share text, are compared all with all as well.
 
     Args:

@@ -91,6 +91,19 @@ def test_tables_and_lists_keep_their_lines():
     assert table in clean and numbered in clean
 
 
+def test_plays_and_letters_keep_their_lines():
+    play = "HAMLET. Whither wilt thou lead me?\nGHOST. Mark me.\nHAMLET. I will.\nGHOST. My hour is almost come."
+    letter = (
+        "ABERGAVENNY, Aug. 4.\n\nRESPECTED SIR,\n\n"
+        + PARAGRAPH
+        + "\n\n     Your humble servant,\n       JONATHAN DUSTWICH."
+    )
+    clean = clean_book(f"{PARAGRAPH}\n\n{play}\n\n{letter}\n\n{PARAGRAPH}")
+    assert f"\n\n{play}\n\n" in clean
+    assert "ABERGAVENNY, Aug. 4.\n\nRESPECTED SIR,\n\nIt was" in clean
+    assert "Your humble servant,\n  JONATHAN DUSTWICH.\n" in clean
+
+
 def test_text_of_one_line_per_paragraph_is_left_alone():
     text = "\n\n".join([JOINED, "Short.", JOINED]) + "\n"
     assert clean_book(text) == text

@@ -49,18 +49,19 @@ def ledger_of(folder: Path) -> dict[str, dict[str, str]]:
         return {row["id"]: row for row in csv.DictReader(file)}
 
 
+FEW = 24  # books where a test is about how a run goes, not about what is in them
 OPTIONS = {"source": "some", "validation_share": 0.1, "shard_tokens": 30_000}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(books, tokenizer, tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    book_shards.prepare_books(books, tokenizer, folder, workers=1, **OPTIONS)
+    book_shards.prepare_books(books[:FEW], tokenizer, folder, workers=1, **OPTIONS)
     return files_of(folder)
 
 
 def test_two_workers_make_the_same_bytes_as_none(books, tokenizer, tmp_path, undisturbed):
-    book_shards.prepare_books(books, tokenizer, tmp_path, workers=2, **OPTIONS)
+    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=2, **OPTIONS)
     found = files_of(tmp_path)
     assert found == undisturbed
     assert sum(name.startswith("train_") for name in found) > 3
@@ -70,7 +71,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-@pytest.mark.parametrize("moment", [0, 1, 5, 14, 29, 33, 35, 37, 40, 44])
+@pytest.mark.parametrize("moment", [0, 1, 4, 13, 20, 21, 22, 25, 28])
 def test_cut_off_at_any_write_and_taken_up_again(books, tokenizer, tmp_path, undisturbed, monkeypatch, moment):
     """The run ends just before its nth file appears, then just after; the third run must end as one undisturbed."""
     count = 0
@@ -90,8 +91,8 @@ def test_cut_off_at_any_write_and_taken_up_again(books, tokenizer, tmp_path, und
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", lambda source, target, after=after: cut(source, target, after))
             with contextlib.suppress(Killed):
-                book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
-    book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
+                book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed
 
 
@@ -106,22 +107,22 @@ def test_finished_blocks_are_not_done_again(books, tokenizer, tmp_path, monkeypa
 
     monkeypatch.setattr(book_shards, "process", process)
     with pytest.raises(Killed):
-        book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
+        book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     first = [id for block in done for id in block]
     done.clear()
     monkeypatch.setattr(book_shards, "process", lambda *a: done.append([b.record.id for b in a[0].books]) or whole(*a))
-    book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
-    assert first + [id for block in done for id in block] == [b.id for b in books]
+    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+    assert first + [id for block in done for id in block] == [b.id for b in books[:FEW]]
 
 
 def test_a_changed_book_is_done_again(books, tokenizer, tmp_path, undisturbed, monkeypatch):
     """A book that changed between two runs must not keep its old tokens."""
-    changed = [replace(books[0], text=books[5].text + books[6].text), *books[1:]]
+    changed = [replace(books[0], text=books[5].text + books[6].text), *books[1:FEW]]
     with monkeypatch.context() as patch:
         patch.setattr(book_shards, "make_plan", lambda *a: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             book_shards.prepare_books(changed, tokenizer, tmp_path, workers=1, **OPTIONS)
-    book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
+    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed
 
 
@@ -133,7 +134,7 @@ from bpe_tokenizer import BPETokenizer
 from gutenberg import open_source
 if __name__ == "__main__":
     book_shards.BLOCK_BOOKS = 4
-    book_shards.prepare_books(open_source("packaged", 80), BPETokenizer.load(sys.argv[2]), sys.argv[3], workers=2,
+    book_shards.prepare_books(open_source("packaged", 40), BPETokenizer.load(sys.argv[2]), sys.argv[3], workers=2,
                               shard_tokens=100_000)
 """
 
@@ -155,10 +156,10 @@ def test_killed_for_real(tokenizer, tmp_path):
     undisturbed = start("undisturbed")
     assert undisturbed.wait() == 0, undisturbed.stderr.read().decode()
     generator = random.Random(5)
-    for _ in range(3):
+    for _ in range(2):
         process = start("killed")
         deadline = time.monotonic() + 60
-        wanted = generator.randrange(4, 40)  # files in the work folder
+        wanted = generator.randrange(4, 30)  # files in the work folder
         while process.poll() is None and time.monotonic() < deadline:
             if len(list((tmp_path / "killed").rglob("*"))) >= wanted:
                 break
@@ -169,7 +170,7 @@ def test_killed_for_real(tokenizer, tmp_path):
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("write", [3, 20, 34, 37, 41])
+@pytest.mark.parametrize("write", [3, 20, 22, 26])
 def test_a_full_disk_is_one_line_and_costs_nothing_made(books, tokenizer, tmp_path, undisturbed, monkeypatch, write):
     count, whole = 0, os.fsync
 
@@ -183,14 +184,14 @@ def test_a_full_disk_is_one_line_and_costs_nothing_made(books, tokenizer, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(CourseError, match="No disk space left.*run again"):
-            book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
+            book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert (tmp_path / "work" / "key.json").exists()
-    book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
+    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed
 
 
 def test_an_earlier_result_outlives_a_failed_run(books, tokenizer, tmp_path, undisturbed):
-    book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
+    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
 
     def breaks_off():
         yield from books[:9]
@@ -372,7 +373,7 @@ def test_workers_end_with_their_parent_and_leave_ctrl_c_to_it(tokenizer, tmp_pat
     """After SIGKILL of the parent no worker may go on writing."""
     psutil = pytest.importorskip("psutil")
     tokenizer.save(tmp_path / "tokenizer")
-    script = SCRIPT.replace('"packaged", 80', '"packaged"')
+    script = SCRIPT.replace('"packaged", 40', '"packaged"')
     (tmp_path / "script.py").write_text(script, encoding="utf-8")
     command = [sys.executable, tmp_path / "script.py", ROOT / "python_files", tmp_path / "tokenizer", tmp_path / "out"]
     parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -391,7 +392,7 @@ def test_results_of_other_code_are_not_taken_over(books, tokenizer, tmp_path, un
         patch.setattr(book_shards, "code_version", lambda: "another")
         patch.setattr(book_shards, "make_plan", lambda *a: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            book_shards.prepare_books(books[:20], tokenizer, tmp_path, workers=1, **OPTIONS)
+            book_shards.prepare_books(books[:8], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert artifacts.read_json(tmp_path / "work" / "key.json")["code"] == "another"
-    book_shards.prepare_books(books, tokenizer, tmp_path, workers=1, **OPTIONS)
+    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed
