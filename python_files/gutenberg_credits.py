@@ -140,7 +140,7 @@ _LONGEST_CREDIT = 1_500  # characters of a paragraph
 
 # A note at the end, and the lists of corrections under it, run to the end of the file.
 _CLOSING_NOTE = re.compile(
-    rf"(?:\A|\n[ ]*\n)\W*(?:{_NOTE}s?\b.{{0,40}}"
+    rf"(?:\A|\n[ ]*\n)\W*(?:{_NOTE}s?\b.{{0,80}}"
     r"|(?:the\ following\ )?(?:list\ of\ )?(?:typographical\ errors|corrections|changes)"
     r"(?:\ (?:were|was|have\ been))?\ (?:corrected|made|noted)\b.{0,40}"
     r"|page\ +line\ +original\ +(?:changed\ to|correction).*)$",

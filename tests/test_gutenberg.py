@@ -138,6 +138,8 @@ def test_page_numbers_go_and_chapter_numbers_stay():
 def test_closing_note_of_the_transcriber():
     story = "\n\n".join([JOINED] * 30)
     assert clean_book(f"{story}\n\nTranscriber's Notes\n\nPage 3: a comma was added.\n\nAnd more.") == story + "\n"
+    rule, heading = "+" + "-" * 62 + "+", "| Transcriber's Note and Errata" + " " * 32 + "|"
+    assert clean_book(f"{story}\n\n  {rule}\n  {heading}\n  | |thread-bare (1) |  |\n  {rule}") == story + "\n"
 
 
 @pytest.mark.parametrize(
