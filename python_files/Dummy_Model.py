@@ -15,6 +15,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+# The loss makes at most so many logits at a time.
+LOGITS_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -30,27 +34,29 @@ class GPTConfig:
     n_hidden: int | None = None  # width inside SwiGLU; None takes 8/3 n_embd, rounded up to a multiple of 64
     rope_theta: float = 10_000.0  # longest rotary wavelength; larger for longer contexts
     norm_eps: float = 1e-6
+    head_dim: int | None = None  # channels per head; None takes n_embd / n_head. Some published models differ
 
     def __post_init__(self) -> None:
-        if self.n_embd % self.n_head:
+        if self.head_dim is None and self.n_embd % self.n_head:
             raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head}).")
         if self.n_head % self.n_kv_head:
             raise ValueError(f"n_head ({self.n_head}) must be a multiple of n_kv_head ({self.n_kv_head}).")
         if self.head_width % 2:
-            raise ValueError(f"n_embd / n_head is {self.head_width}: rotary positions need an even head width.")
+            name = "n_embd / n_head" if self.head_dim is None else "head_dim"
+            raise ValueError(f"{name} is {self.head_width}: rotary positions need an even head width.")
         if self.n_hidden is None:
             object.__setattr__(self, "n_hidden", -(-8 * self.n_embd // (3 * 64)) * 64)
 
     @property
     def head_width(self) -> int:
         """Channels per head (D)."""
-        return self.n_embd // self.n_head
+        return self.head_dim or self.n_embd // self.n_head
 
     @property
     def n_parameters(self) -> int:
         """Weights in the model; the output head shares the embedding's, so they count once."""
-        width, kv_width = self.n_embd, self.n_kv_head * self.head_width
-        attention = 2 * width * width + 2 * width * kv_width + 2 * self.head_width
+        width, q_width, kv_width = self.n_embd, self.n_head * self.head_width, self.n_kv_head * self.head_width
+        attention = 2 * width * q_width + 2 * width * kv_width + 2 * self.head_width
         block = attention + 3 * width * self.n_hidden + 2 * width
         return self.vocab_size * width + self.n_layer * block + width
 
@@ -62,7 +68,7 @@ class GPTConfig:
         """
         context = context or self.context_length
         norms = self.n_layer * (2 * self.n_embd + 2 * self.head_width) + self.n_embd
-        attention = self.n_layer * 4 * self.n_embd * context // 2
+        attention = self.n_layer * 4 * self.n_head * self.head_width * context // 2
         return 3 * (2 * (self.n_parameters - norms) + attention)
 
 
@@ -183,7 +189,7 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None, layer: int
     ) -> Tensor:
-        B, T, C = x.shape
+        B, T, _ = x.shape
         q = self.q_norm(self.q_proj(x).view(B, T, self.n_head, self.head_width)).transpose(1, 2)  # (B, H, T, D)
         k = self.k_norm(self.k_proj(x).view(B, T, self.n_kv_head, self.head_width)).transpose(1, 2)  # (B, K, T, D)
         v = self.v_proj(x).view(B, T, self.n_kv_head, self.head_width).transpose(1, 2)  # (B, K, T, D)
@@ -194,7 +200,7 @@ class MultiHeadAttention(nn.Module):
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=self.n_kv_head != self.n_head
         )
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, C))
+        return self.o_proj(y.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, H D) -> (B, T, C)
 
 
 class SwiGLU(nn.Module):
@@ -233,6 +239,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
+        self.recompute = False  # keep only what goes between blocks for the backward pass, and do the rest again
         self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.rotary = RotaryEmbedding(config.head_width, config.context_length, config.rope_theta)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
@@ -271,7 +278,10 @@ class GPT(nn.Module):
         x = self.embedding(ids)  # (B, T) -> (B, T, C)
         rotation = self.rotary.at(positions, x.dtype)
         for layer, block in enumerate(self.blocks):
-            x = block(x, rotation, mask, cache, layer)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, rotation, mask, cache, layer, use_reentrant=False)
+            else:
+                x = block(x, rotation, mask, cache, layer)
         if cache is not None:
             cache.advance(T)
         return self.norm(x)
@@ -299,7 +309,14 @@ class GPT(nn.Module):
         if not bool(learned.all()):
             # Most of a conversation is not learned: the costliest product is done for the rest alone.
             x, targets = x[learned], targets[learned]
-        return F.linear_cross_entropy(x, self.embedding.weight, targets)
+        weight, options = self.embedding.weight, None
+        if len(x) * len(weight) > LOGITS_AT_ONCE:
+            # So many logits would be most of the memory: a chunk of rows at a time, and its gradients at once.
+            options = nn.LinearCrossEntropyOptions(batch_chunk_size=512, chunking_method=None)
+            if torch.is_autocast_enabled(x.device.type):  # this path doesn't cast for itself
+                dtype = torch.get_autocast_dtype(x.device.type)
+                x, weight = x.to(dtype), weight.to(dtype)
+        return F.linear_cross_entropy(x, weight, targets, options=options)
 
     def new_cache(self, batch: int, length: int | None = None) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``length`` tokens (the whole context if None)."""

@@ -9,7 +9,10 @@ Shapes: B rows in a batch, T tokens in a row (``context_length``), N rows in a f
 
 import hashlib
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -202,6 +205,33 @@ class PretrainDataset:
         return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
 
+class Prefetch:
+    """A dataset whose next batch is made in a thread while the present one is learned.
+
+    Args:
+        dataset: has ``batch(step)``.
+        pin: put batches into page-locked memory, from where a copy to a GPU goes on while the processor works
+            (``tensor.to(device, non_blocking=True)``). Needs CUDA.
+    """
+
+    def __init__(self, dataset, pin: bool = False):
+        self.dataset, self.pin = dataset, pin
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+        self._step, self._pending = -1, None
+
+    def _make(self, step: int) -> tuple[Tensor, ...]:
+        batch = self.dataset.batch(step)
+        return tuple(x.pin_memory() for x in batch) if self.pin else batch
+
+    def batch(self, step: int) -> tuple[Tensor, ...]:
+        """The dataset's batch of a step; that of the next step is begun."""
+        # One thread alone ever asks the dataset, so that datasets needn't be made for several.
+        pending = self._pending if step == self._step else self._pool.submit(self._make, step)
+        batch = pending.result()
+        self._step, self._pending = step + 1, self._pool.submit(self._make, step + 1)
+        return batch
+
+
 def pack(conversations: Iterable[tuple[Sequence[int], Sequence[int]]], length: int, open_rows: int = 64) -> Iterator:
     """Puts whole conversations into rows of ``length`` tokens, each where it leaves the least room.
 
@@ -211,24 +241,66 @@ def pack(conversations: Iterable[tuple[Sequence[int], Sequence[int]]], length: i
     Yields:
         lists of (ids, mask); a conversation longer than ``length`` is skipped (count them beforehand).
     """
-    rows: list[list] = []  # [room left, [(ids, mask), …]]
+    rooms: list[int] = []  # room left in each open row, smallest first
+    rows: list[list] = []  # the conversations of those rows, in the same order
     for ids, mask in conversations:
-        if len(ids) > length:
+        size = len(ids)
+        if size > length:
             continue
-        fitting = [row for row in rows if row[0] >= len(ids)]
-        if fitting:
-            row = min(fitting, key=lambda row: row[0])
+        best = bisect_left(rooms, size)
+        if best < len(rooms):
+            room, row = rooms.pop(best), rows.pop(best)
         else:
             if len(rows) == open_rows:
-                fullest = min(rows, key=lambda row: row[0])
-                rows.remove(fullest)
-                yield fullest[1]
-            row = [length, []]
-            rows.append(row)
-        row[0] -= len(ids)
-        row[1].append((ids, mask))
-    for row in sorted(rows, key=lambda row: row[0]):
-        yield row[1]
+                rooms.pop(0)
+                yield rows.pop(0)
+            room, row = length, []
+        row.append((ids, mask))
+        at = bisect_right(rooms, room - size)  # behind its equals: of rows with the same room the older is used
+        rooms.insert(at, room - size)
+        rows.insert(at, row)
+    yield from rows
+
+
+class RowWriter:
+    """Writes a two-dimensional ``.npy`` file whose number of rows isn't known yet, in memory that doesn't grow.
+
+    The name appears when ``close`` is called; until then the rows are in a temporary file, and ``discard``
+    removes it.
+    """
+
+    def __init__(self, path: str | Path, width: int, dtype: np.dtype):
+        self.path, self.width, self.dtype, self.rows = Path(path), width, np.dtype(dtype), 0
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._file = open(self._temporary, "wb")  # noqa: SIM115 (closed by close or discard)
+        self._header()
+
+    def _header(self) -> None:
+        # numpy leaves room for 21 digits in the first number of the shape, so that the header can be rewritten.
+        shape = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, {**shape, "shape": (self.rows, self.width)})
+
+    def write(self, rows: np.ndarray) -> None:
+        """Appends rows, (n, width)."""
+        self._file.write(np.ascontiguousarray(rows, self.dtype).data)
+        self.rows += len(rows)
+
+    def close(self) -> None:
+        """Puts the number of rows into the header, the file onto the disk and the name onto the file."""
+        start = self._file.tell() - self.rows * self.width * self.dtype.itemsize
+        self._file.seek(0)
+        self._header()
+        if self._file.tell() != start:
+            raise ValueError(f"{self.path.name}: its header can't hold {self.rows} rows.")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._temporary, self.path)
+
+    def discard(self) -> None:
+        """Forgets what was written, unless it was closed."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
 def write_sft_rows(
@@ -239,54 +311,72 @@ def write_sft_rows(
     *,
     pad_token: int,
     vocab_size: int,
+    buffer_rows: int = 64,
 ) -> dict:
     """Packs conversations into rows of ``context_length + 1`` tokens and writes three ``.npy`` files.
 
     ``<split>_tokens.npy`` the ids, ``<split>_mask.npy`` which tokens are learned, ``<split>_documents.npy``
-    which conversation of its row each token belongs to (0 is padding), each (N, T + 1).
+    which conversation of its row each token belongs to (0 is padding), each (N, T + 1). They appear together
+    at the end; memory holds ``buffer_rows`` rows, however many are written.
 
     Args:
         conversations: (ids, mask) as ``chat_format.render`` makes them.
 
     Returns:
-        counts: rows, conversations, too_long, tokens, learned_tokens.
+        counts: rows, conversations, too_long, nothing_learned, tokens, learned_tokens.
+
+    Raises:
+        ValueError: no conversation fits, or an id is outside the vocabulary.
     """
-    length, too_long = context_length + 1, 0
+    length = context_length + 1
+    counts = dict.fromkeys(("rows", "conversations", "too_long", "nothing_learned", "tokens", "learned_tokens"), 0)
 
-    def counted() -> Iterator:
-        nonlocal too_long
+    def usable() -> Iterator:
         for ids, mask in conversations:
-            too_long += len(ids) > length
-            yield ids, mask
+            if len(ids) > length:
+                counts["too_long"] += 1
+            elif not any(mask):
+                counts["nothing_learned"] += 1
+            else:
+                yield ids, mask
 
-    tokens, masks, documents = [], [], []
-    n_conversations = n_tokens = 0
-    for row in pack(counted(), length):
-        row_tokens = np.full(length, pad_token, token_dtype(vocab_size))
-        row_mask = np.zeros(length, np.bool_)
-        row_documents = np.zeros(length, np.uint16)
-        at = 0
-        for number, (ids, mask) in enumerate(row, start=1):
-            row_tokens[at : at + len(ids)] = ids
-            row_mask[at : at + len(ids)] = mask
-            row_documents[at : at + len(ids)] = number
-            at += len(ids)
-        tokens.append(row_tokens)
-        masks.append(row_mask)
-        documents.append(row_documents)
-        n_conversations, n_tokens = n_conversations + len(row), n_tokens + at
-    if not tokens:
-        raise ValueError(f"No conversation of the {split} split fits rows of {length} tokens.")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, rows in (("tokens", tokens), ("mask", masks), ("documents", documents)):
-        save_array(Path(folder) / f"{split}_{name}.npy", np.stack(rows))
-    return {
-        "rows": len(tokens),
-        "conversations": n_conversations,
-        "too_long": too_long,
-        "tokens": n_tokens,
-        "learned_tokens": int(sum(int(mask.sum()) for mask in masks)),
-    }
+    dtypes = {"tokens": token_dtype(vocab_size), "mask": np.bool_, "documents": np.uint16}
+    writers = {name: RowWriter(Path(folder) / f"{split}_{name}.npy", length, dtype) for name, dtype in dtypes.items()}
+
+    def flush(pending: list[list]) -> None:
+        # One array of all tokens and one of their places: numpy then fills all rows at once.
+        ids = np.fromiter(chain.from_iterable(c[0] for row in pending for c in row), np.int64)
+        mask = np.fromiter(chain.from_iterable(c[1] for row in pending for c in row), np.bool_, len(ids))
+        sizes = np.array([len(c[0]) for row in pending for c in row])
+        numbers = np.array([number for row in pending for number in range(1, len(row) + 1)])
+        if ids.min() < 0 or ids.max() >= vocab_size:
+            raise ValueError(f"Token id {ids.max()} is outside the vocabulary of {vocab_size}.")
+        filled = np.array([sum(len(c[0]) for c in row) for row in pending])
+        starts = np.arange(len(pending)) * length - (np.cumsum(filled) - filled)
+        places = np.arange(len(ids)) + np.repeat(starts, filled)
+        parts = {"tokens": (pad_token, ids), "mask": (False, mask), "documents": (0, np.repeat(numbers, sizes))}
+        for name, (blank, values) in parts.items():
+            rows = np.full(len(pending) * length, blank, dtypes[name])
+            rows[places] = values
+            writers[name].write(rows.reshape(len(pending), length))
+        counts["rows"] += len(pending)
+        counts["conversations"] += len(sizes)
+        counts["tokens"] += len(ids)
+        counts["learned_tokens"] += int(mask.sum())
+
+    try:
+        rows = pack(usable(), length)
+        while pending := list(islice(rows, buffer_rows)):
+            flush(pending)
+        if not counts["rows"]:
+            raise ValueError(f"No conversation of the {split} split fits rows of {length} tokens.")
+        for writer in writers.values():
+            writer.close()
+    finally:
+        for writer in writers.values():
+            writer.discard()
+    return counts
 
 
 class SFTDataset:

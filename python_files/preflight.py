@@ -1,19 +1,23 @@
 """What a preset will cost on this machine, told before it starts: weights, memory, disk, hours.
 
-The hours come from a few timed training steps here; the rest is arithmetic on the preset.
+Hours and memory come from a few training steps made here, on one and on two handfuls of rows: two points tell
+what a row costs and what a step costs whatever its rows. The rest is arithmetic on the preset.
 """
 
 import argparse
+import json
+import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import psutil
 import torch
 
 from artifacts import CourseError
 from Dummy_Model import GPT, GPTConfig
 from presets import PRESETS, Preset, choose
-from train import TrainConfig, Trainer
+from train import TrainConfig, Trainer, choose_device
 
 # Mean bytes of a cleaned Gutenberg book, and bytes of held-out books that one token stands for at each vocabulary,
 # measured on 70 books taken from the archive at random. A reader's own books will differ a little.
@@ -23,17 +27,33 @@ HUB_BOOKS = 61_340
 PACKAGED_TOKENS = 4_020_000
 
 
+# Of the memory that is free, so much is used: the rest is for what else runs, and for what no estimate foresees.
+USABLE = 0.9
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What training steps took: seconds each, and the most memory in bytes (GPU: of its own; CPU: the process)."""
+
+    rows: int  # in one forward pass
+    passes: int  # forward passes in a step
+    seconds: float
+    peak_bytes: int
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What a preset takes. Bytes, seconds and counts, not rounded."""
+    """What a preset takes on this machine. Bytes, seconds and counts, not rounded."""
 
     parameters: int
-    state_bytes: int  # weights, gradients and what the optimizers remember
-    activation_bytes: int  # kept between forward and backward for one micro-batch: an estimate
+    state_bytes: int  # weights, gradients and what the optimizers remember: the least there is
     shard_bytes: int
     checkpoint_bytes: int  # three checkpoints and two finished models
-    pretrain_seconds: float | None  # None where nothing was timed
-    sft_seconds: float | None
+    micro_batch: int  # rows in one forward pass: the preset's, or what the memory allows
+    peak_bytes: int | None = None  # in training; None where nothing was measured
+    free_bytes: int | None = None
+    pretrain_seconds: float | None = None
+    sft_seconds: float | None = None
 
 
 def model_config(preset: Preset) -> GPTConfig:
@@ -43,19 +63,19 @@ def model_config(preset: Preset) -> GPTConfig:
     )
 
 
-def step_seconds(preset: Preset, rows: int, steps: int = 2) -> float:
-    """Seconds of one training step on ``rows`` rows of random tokens, after one step to warm up."""
+def _train_steps(preset: Preset, rows: int, passes: int, steps: int) -> float:
+    """Seconds of one training step on random tokens, after one step to warm up."""
     config = model_config(preset)
     torch.manual_seed(preset.seed)
 
     class RandomRows:
-        batch_size = rows
+        batch_size = rows * passes
 
         def batch(self, step: int):
-            ids = torch.randint(config.vocab_size, (rows, config.context_length))
+            ids = torch.randint(config.vocab_size, (rows * passes, config.context_length))
             return ids, ids
 
-    trainer = Trainer(GPT(config), RandomRows(), TrainConfig(max_steps=steps + 1), folder=".")
+    trainer = Trainer(GPT(config), RandomRows(), TrainConfig(steps + 1, micro_batch_size=rows), folder=".")
     trainer.learn(0)
     started = time.perf_counter()
     for step in range(steps):
@@ -63,54 +83,131 @@ def step_seconds(preset: Preset, rows: int, steps: int = 2) -> float:
     return (time.perf_counter() - started) / steps
 
 
-def cost(preset: Preset, timed: bool = True) -> Cost:
+def _peak_of_this_process() -> int:
+    """The most memory this process has held so far, in bytes."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # Apple's GPU shares the memory, but what it holds isn't counted with the process.
+    return peak + (torch.mps.driver_allocated_memory() if torch.backends.mps.is_available() else 0)
+
+
+def measure(preset: Preset, rows: int, steps: int = 2) -> Measured:
+    """Trains a few steps with ``rows`` rows in a forward pass, and sees what they take.
+
+    Without a CUDA GPU this happens in a process of its own, since a process's peak never comes down again.
+
+    Raises:
+        CourseError: the steps failed, most likely for want of memory.
+    """
+    passes = min(2, max(1, preset.pretrain_batch // rows))  # with a second pass there are gradients to be kept
+    if choose_device().type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        seconds = _train_steps(preset, rows, passes, steps)
+        peak = torch.cuda.max_memory_reserved()
+        torch.cuda.empty_cache()
+        return Measured(rows, passes, seconds, peak)
+    order = json.dumps({"preset": asdict(preset), "rows": rows, "passes": passes, "steps": steps})
+    done = subprocess.run([sys.executable, __file__, "--measure", order], capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise CourseError(f"Training {rows} rows at once of preset {preset.name} failed ({reason}): is memory short?")
+    return Measured(rows, passes, **json.loads(done.stdout.splitlines()[-1]))
+
+
+def peak_at(few: Measured, more: Measured, rows: int) -> float:
+    """Bytes at another number of rows, on the straight line through two measurements."""
+    per_row = max(0, more.peak_bytes - few.peak_bytes) / (more.rows - few.rows)
+    return few.peak_bytes + (rows - few.rows) * per_row
+
+
+def largest_micro_batch(few: Measured, more: Measured, batch: int, available: float) -> int:
+    """The most rows at once whose peak fits; it divides the batch, so that the steps stay the same.
+
+    Raises:
+        CourseError: not even one row fits.
+    """
+    fitting = [n for n in range(1, batch + 1) if batch % n == 0 and peak_at(few, more, n) <= USABLE * available]
+    if not fitting:
+        raise CourseError(
+            f"Even one row at once needs {peak_at(few, more, 1) / 1e9:.1f} GB, and {available / 1e9:.1f} GB are free: "
+            "close other programs, or choose a smaller preset."
+        )
+    return max(fitting)
+
+
+def cost(preset: Preset, timed: bool = True, memory: float | None = None) -> Cost:
     """The cost of a preset on this machine.
 
     Args:
-        timed: train a few steps to tell the hours: seconds for the small presets, half a minute for ``full``.
+        timed: train a few steps to tell hours and memory: seconds for the small presets, minutes for ``full`` on a
+            CPU.
+        memory: bytes to fit into, instead of what is free here.
+
+    Raises:
+        CourseError: the memory is too small.
     """
     config = model_config(preset)
     embedding = config.vocab_size * config.n_embd
-    # AdamW remembers two numbers for each weight, Muon one for each weight of a matrix.
-    state = 4 * (2 * config.n_parameters + 2 * embedding + (config.n_parameters - embedding))
-    # Per token and layer: what norms, projections, attention and SwiGLU keep for the backward pass.
-    kept = config.n_layer * (14 * config.n_embd + 4 * config.n_hidden) + 2 * config.vocab_size
-    checkpoint = 4 * (3 * embedding + 2 * (config.n_parameters - embedding))
+    matrices = config.n_parameters - embedding
+    # AdamW remembers two numbers for each weight of the embedding, Muon one for each weight of a matrix.
+    checkpoint = 4 * (3 * embedding + 2 * matrices)
     if preset.books == "packaged":
         tokens = PACKAGED_TOKENS
     else:
         books = preset.book_limit or HUB_BOOKS
         tokens = books * BYTES_PER_BOOK / BYTES_PER_TOKEN[preset.vocab_size]
-    pretrain_seconds = sft_seconds = None
-    if timed:
-        # Two sizes tell what a row costs from what a step costs whatever its rows: the optimizers' share.
-        few = max(1, 1024 // preset.context_length)
-        one, two = step_seconds(preset, few), step_seconds(preset, 2 * few)
-        per_row = max(two - one, 0.1 * one) / few
-        per_step = max(one - few * per_row, 0.0)
-        pretrain_seconds = preset.pretrain_steps * (per_step + preset.pretrain_batch * per_row)
-        sft_seconds = preset.sft_steps * (per_step + preset.sft_batch * per_row)
+    facts = {
+        "parameters": config.n_parameters,
+        "state_bytes": checkpoint + 4 * config.n_parameters,
+        "shard_bytes": int(2 * tokens),
+        "checkpoint_bytes": 3 * checkpoint + 2 * 4 * config.n_parameters,
+    }
+    if not timed:
+        return Cost(**facts, micro_batch=preset.micro_batch)
+    handful = max(1, min(1024 // preset.context_length, preset.pretrain_batch // 2))
+    few, more = measure(preset, handful), measure(preset, 2 * handful)
+    on_gpu = choose_device().type == "cuda"
+    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    largest = largest_micro_batch(few, more, preset.pretrain_batch, memory or free)
+    # A GPU is fastest with all the rows it can hold; a processor isn't, so there the preset's number stands.
+    rows = largest if on_gpu or memory else min(preset.micro_batch, largest)
+    row_seconds = [m.seconds / (m.rows * m.passes) for m in (few, more)]
+    # What doesn't grow with the rows is the optimizers' share.
+    per_row = max((more.seconds - few.seconds) / (more.rows * more.passes - few.rows * few.passes or 1),
+                  0.1 * row_seconds[0])  # fmt: skip
+    per_step = max(few.seconds - few.rows * few.passes * per_row, 0.0)
     return Cost(
-        parameters=config.n_parameters,
-        state_bytes=state,
-        activation_bytes=4 * kept * preset.micro_batch * preset.context_length,
-        shard_bytes=int(2 * tokens),
-        checkpoint_bytes=3 * checkpoint + 2 * 4 * config.n_parameters,
-        pretrain_seconds=pretrain_seconds,
-        sft_seconds=sft_seconds,
+        **facts,
+        micro_batch=rows,
+        peak_bytes=int(peak_at(few, more, rows)),
+        free_bytes=int(memory or free),
+        pretrain_seconds=preset.pretrain_steps * (per_step + preset.pretrain_batch * per_row),
+        sft_seconds=preset.sft_steps * (per_step + preset.sft_batch * per_row),
     )
 
 
-def report(preset: Preset, timed: bool = True) -> str:
+def report(preset: Preset, timed: bool = True, memory: float | None = None) -> str:
     """``cost`` as lines for people."""
-    c = cost(preset, timed)
+    return describe(preset, cost(preset, timed, memory))
+
+
+def describe(preset: Preset, c: Cost) -> str:
+    """A cost as lines for people."""
     lines = [
         f"preset {preset.name}: {c.parameters / 1e6:.1f}M parameters",
         f"  data    {preset.pretrain_tokens / 1e6:.1f}M tokens of pretraining",
-        f"  memory  about {(c.state_bytes + c.activation_bytes) / 1e9:.1f} GB in training, beside Python's own",
+        f"  memory  at least {c.state_bytes / 1e9:.1f} GB in training: weights, gradients, optimizers",
         f"  disk    about {(c.shard_bytes + c.checkpoint_bytes) / 1e9:.1f} GB in artifacts/",
     ]
     if c.pretrain_seconds is not None:
+        lines[2] = (
+            f"  memory  about {c.peak_bytes / 1e9:.1f} GB at the most, with {c.micro_batch} rows at once "
+            f"({c.free_bytes / 1e9:.1f} GB are free)"
+        )
         hours = [f"{s / 60:.0f} minutes" if s < 2 * 3600 else f"{s / 3600:.1f} hours"
                  for s in (c.pretrain_seconds, c.sft_seconds)]  # fmt: skip
         lines.append(f"  time    about {hours[0]} of pretraining and {hours[1]} of fine-tuning on this machine")
@@ -121,10 +218,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Prints what a preset would cost on this machine."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
-    parser.add_argument("--no-timing", action="store_true", help="skip the timed steps")
+    parser.add_argument("--memory", type=float, help="gigabytes to fit into, such as 8 for a laptop's GPU")
+    parser.add_argument("--no-timing", action="store_true", help="skip the training steps")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)  # how `measure` calls itself
     a = parser.parse_args(arguments)
+    if a.measure:
+        order = json.loads(a.measure)
+        seconds = _train_steps(Preset(**order["preset"]), order["rows"], order["passes"], order["steps"])
+        print(json.dumps({"seconds": seconds, "peak_bytes": _peak_of_this_process()}))
+        return
     try:
-        print(report(choose(a.preset), timed=not a.no_timing))
+        print(report(choose(a.preset), not a.no_timing, a.memory and a.memory * 1e9))
     except CourseError as error:
         sys.exit(f"preflight.py: {error}")
 

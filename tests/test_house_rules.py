@@ -18,7 +18,7 @@ ORDER = [
 ALONE = {"Dummy_Model": {"torch", "safetensors"}, "npy_datasets": {"numpy", "torch"}}
 LONGEST = 420
 # train.py has to train when it is copied out with two other files alone, so its parts can't move to a fourth.
-LONGER = {"train.py": 540}
+LONGER = {"train.py": 740}
 FILES = sorted((ROOT / "python_files").glob("*.py"))
 CALLS_THAT_WORK = {
     "open", "print", "mkdir", "read_text", "read_bytes", "write_text", "write_bytes", "load", "from_pretrained",

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from Dummy_Model import GPT, GPTConfig, MultiHeadAttention, RMSNorm, RotaryEmbedding
 
 CONFIG = GPTConfig(vocab_size=97, context_length=32, n_layer=2, n_embd=32, n_head=4, n_kv_head=2)
+WIDE = replace(CONFIG, head_dim=12)  # heads wider together than the model, as in the published Qwen3-0.6B
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -98,7 +99,13 @@ def test_the_future_does_not_alter_the_past(model):
 
 @pytest.mark.parametrize(
     "config",
-    [CONFIG, replace(CONFIG, n_kv_head=4), replace(CONFIG, n_layer=5, n_hidden=40), GPTConfig(50, 8, 1, 24, 3, 1)],
+    [
+        CONFIG,
+        replace(CONFIG, n_kv_head=4),
+        replace(CONFIG, n_layer=5, n_hidden=40),
+        GPTConfig(50, 8, 1, 24, 3, 1),
+        WIDE,
+    ],
 )
 def test_the_parameters_are_counted_right(config):
     assert config.n_parameters == sum(weight.numel() for weight in GPT(config).parameters())
@@ -189,7 +196,12 @@ def test_too_many_tokens_are_refused(model):
 
 @pytest.mark.parametrize(
     ("change", "line"),
-    [({"n_head": 5}, "multiple of n_head"), ({"n_kv_head": 3}, "multiple of n_kv_head"), ({"n_embd": 36}, "even")],
+    [
+        ({"n_head": 5}, "multiple of n_head"),
+        ({"n_kv_head": 3}, "multiple of n_kv_head"),
+        ({"n_embd": 36}, "n_embd / n_head is 9: .* even"),
+        ({"head_dim": 9}, "head_dim is 9: .* even"),
+    ],
 )
 def test_shapes_that_cannot_be_are_refused(change, line):
     with pytest.raises(ValueError, match=line):
@@ -204,8 +216,10 @@ def to_qwen3_name(name: str) -> str:
 
 
 @torch.no_grad()
-def test_logits_equal_those_of_qwen3_on_the_same_weights(model):
+@pytest.mark.parametrize("config", [CONFIG, WIDE], ids=["as wide as the model", "wider heads"])
+def test_logits_equal_those_of_qwen3_on_the_same_weights(config):
     transformers = pytest.importorskip("transformers")
+    model = random_model(config)
     settings = transformers.Qwen3Config(
         vocab_size=CONFIG.vocab_size,
         hidden_size=CONFIG.n_embd,
@@ -213,7 +227,7 @@ def test_logits_equal_those_of_qwen3_on_the_same_weights(model):
         num_hidden_layers=CONFIG.n_layer,
         num_attention_heads=CONFIG.n_head,
         num_key_value_heads=CONFIG.n_kv_head,
-        head_dim=CONFIG.head_width,
+        head_dim=config.head_width,
         max_position_embeddings=CONFIG.context_length,
         rms_norm_eps=CONFIG.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": CONFIG.rope_theta},
@@ -227,3 +241,43 @@ def test_logits_equal_those_of_qwen3_on_the_same_weights(model):
     ids = random_ids(2, 32)
     assert (theirs(ids).logits - model(ids)).abs().max() < 1e-4
     assert model(ids).abs().max() > 0.1, "logits of nothing but zeros would agree too"
+
+
+@torch.no_grad()
+def test_a_cache_serves_heads_of_their_own_width():
+    model, ids = random_model(WIDE), random_ids(2, 9)
+    cache = model.new_cache(2, 9)
+    parts = [model(part, cache=cache) for part in ids.split([4, 1, 4], dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), **CLOSE)
+    assert cache.keys.shape[-1] == 12
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_loss_in_chunks_is_the_loss(monkeypatch, precision):
+    torch.manual_seed(0)
+    model, ids, targets = random_model(CONFIG), random_ids(60, 32), random_ids(60, 32)
+    targets[:, ::3] = -100
+    results = []
+    for at_once in (2**40, 1):
+        monkeypatch.setattr("Dummy_Model.LOGITS_AT_ONCE", at_once)
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = model.loss(ids, targets)
+        loss.backward()
+        results.append(
+            (loss.detach().float(), model.embedding.weight.grad.clone(), model.blocks[0].mlp.up_proj.weight.grad)
+        )
+    close = CLOSE if precision == "float32" else {"rtol": 0.02, "atol": 0.02}
+    torch.testing.assert_close(results[1][0], results[0][0], **close)
+    for whole, chunked in zip(results[0][1:], results[1][1:], strict=True):
+        assert (chunked - whole).norm() < (1e-5 if precision == "float32" else 0.03) * whole.norm()
+
+
+def test_recomputing_gives_the_same_gradients():
+    grads = []
+    for recompute in (False, True):
+        model = random_model(CONFIG)
+        model.recompute = recompute
+        model.loss(random_ids(3, 32), random_ids(3, 32)).backward()
+        grads.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))

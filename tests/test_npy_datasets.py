@@ -142,7 +142,7 @@ def conversations(n: int = 300, seed: int = 0, longest: int = 30) -> list[tuple[
     for number in range(n):
         length = int(rng.integers(3, longest))
         ids = [number + 1, *rng.integers(1, VOCAB, length - 1).tolist()]
-        made.append((ids, [0, *rng.integers(0, 2, length - 1).tolist()]))
+        made.append((ids, [0, *rng.integers(0, 2, length - 2).tolist(), 1]))
     return made
 
 

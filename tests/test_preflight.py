@@ -1,0 +1,94 @@
+"""What a preset will cost: measured on a few steps, and fitted into the memory there is."""
+
+from dataclasses import replace
+
+import pytest
+
+import preflight
+from artifacts import CourseError
+from Dummy_Model import GPT
+from preflight import Measured, cost, largest_micro_batch, main, measure, peak_at, report
+from presets import PRESETS, Preset
+
+SMALL = replace(
+    PRESETS["tiny"], n_layer=1, n_embd=32, n_head=2, n_kv_head=1, context_length=32, vocab_size=4096, micro_batch=4
+)
+
+
+def at(rows: int, peak: float, seconds: float = 1.0) -> Measured:
+    return Measured(rows, 2, seconds, int(peak))
+
+
+def test_memory_lies_on_a_line():
+    few, more = at(2, 1000e6), at(4, 1400e6)
+    assert peak_at(few, more, 1) == pytest.approx(800e6)
+    assert peak_at(few, more, 16) == pytest.approx(3800e6)
+    assert peak_at(at(2, 1000), at(4, 990), 8) == 1000, "noise is no slope downwards"
+
+
+@pytest.mark.parametrize(("available", "rows"), [(100e9, 256), (8e9, 32), (4e9, 16), (1e9, 1)])
+def test_the_largest_micro_batch_that_fits(available, rows):
+    few, more = at(1, 800e6), at(2, 1000e6)
+    assert largest_micro_batch(few, more, 256, available) == rows
+    assert 256 % rows == 0
+
+
+def test_the_batch_is_cut_evenly():
+    assert largest_micro_batch(at(1, 0.5e9), at(2, 0.6e9), 6, 1.0e9) == 3
+    assert largest_micro_batch(at(1, 0.5e9), at(2, 0.6e9), 6, 0.95e9 / preflight.USABLE) == 3
+
+
+def test_too_little_memory_is_one_line():
+    with pytest.raises(CourseError, match="Even one row at once needs 0.8 GB, and 0.5 GB are free") as caught:
+        largest_micro_batch(at(1, 800e6), at(2, 1000e6), 256, 0.5e9)
+    assert "\n" not in str(caught.value)
+
+
+def fake(monkeypatch, few: Measured, more: Measured):
+    monkeypatch.setattr(preflight, "measure", lambda preset, rows: few if rows == few.rows else more)
+
+
+def test_a_laptops_gpu_gets_a_micro_batch_of_its_own(monkeypatch):
+    fake(monkeypatch, at(1, 2.8e9), at(2, 3.3e9))
+    full = PRESETS["full"]
+    assert cost(full, memory=8e9).micro_batch == 8
+    assert cost(full, memory=80e9).micro_batch == 128
+    with pytest.raises(CourseError, match="choose a smaller preset"):
+        cost(full, memory=2e9)
+    assert "8 rows at once (8.0 GB are free)" in report(full, memory=8e9)
+
+
+def test_hours_are_those_of_the_whole_batch(monkeypatch):
+    # A row takes 0.25 s, and a step 0.5 s whatever its rows.
+    fake(monkeypatch, at(1, 1e9, 2 * 1 * 0.25 + 0.5), at(2, 1e9, 2 * 2 * 0.25 + 0.5))
+    full = PRESETS["full"]
+    c = cost(full)
+    assert c.pretrain_seconds == pytest.approx(full.pretrain_steps * (0.5 + 256 * 0.25))
+    assert c.sft_seconds == pytest.approx(full.sft_steps * (0.5 + 64 * 0.25))
+
+
+def test_real_steps_are_measured():
+    one = measure(SMALL, 2, steps=1)
+    assert 0 < one.seconds < 30 and 100e6 < one.peak_bytes < 3e9 and one.passes == 2
+    more = measure(replace(SMALL, n_embd=512, n_head=4), 2, steps=1)  # 16 bytes and more for 3 million more weights
+    assert more.peak_bytes > one.peak_bytes + 30e6
+
+
+def test_the_plain_arithmetic():
+    c = cost(PRESETS["full"], timed=False)
+    assert 125e6 < c.parameters < 135e6 and c.peak_bytes is None
+    assert c.parameters == GPT(preflight.model_config(PRESETS["full"])).config.n_parameters
+    assert 1.5e9 < c.state_bytes < 2.2e9
+    assert "at least" in report(PRESETS["full"], timed=False)
+
+
+def test_failed_steps_are_one_line():
+    broken = Preset(**{**SMALL.__dict__, "n_head": 3})
+    with pytest.raises(CourseError, match="rows at once of preset tiny failed .*multiple of n_head") as caught:
+        measure(broken, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command(capsys):
+    main(["--no-timing", "--preset", "cpu"])
+    assert "preset cpu" in capsys.readouterr().out
