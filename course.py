@@ -239,6 +239,20 @@ def find_books(source):
     raise Stop(f"--books {source}: {wrong}; it can also be 'packaged' (works offline) or 'hf'.", 2)
 
 
+def find_sft_folder(source):
+    """The absolute path of a folder with copies of data sets of the hub, as <org>/<name>/ in it."""
+    path = Path(source).expanduser().resolve()
+    if not path.is_dir():
+        raise Stop(f"--sft-folder {source}: {'not a' if path.exists() else 'no such'} folder.", 2)
+    if not any(inner.is_dir() for outer in path.iterdir() if outer.is_dir() for inner in outer.iterdir()):
+        raise Stop(
+            f"--sft-folder {source}: no data sets in it; they lie as <org>/<name>/, such as rajpurkar/squad/, "
+            "where `hf download` puts them.",
+            2,
+        )
+    return str(path)
+
+
 def check_writable(folder):
     """Stops unless files can be made in ``folder``, which is made if need be."""
     try:
@@ -263,6 +277,7 @@ def make_parser():
     run = commands.add_parser("run", help="run the notebooks in order, as a reader would", allow_abbrev=False)
     run.add_argument("--preset", help="tiny (minutes, offline; the default), cpu (hours) or full (a GPU)")
     run.add_argument("--books", metavar="SRC", help="packaged, hf, or a folder or zip of books")
+    run.add_argument("--sft-folder", metavar="DIR", help="copies of the hub's conversations, as DIR/<org>/<name>/")
     run.add_argument("--limit", metavar="N", help="take the first N books")
     run.add_argument("--only", metavar="PHASE", help="run one folder, such as 4_Pretraining or 4")
     run.add_argument("--from", metavar="PHASE", dest="start", help="run this folder and those after it")
@@ -271,6 +286,10 @@ def make_parser():
     commands.add_parser("lab", help="open Jupyter Lab; further arguments go to it", allow_abbrev=False)
     chat = commands.add_parser("chat", help="talk to the newest trained model", allow_abbrev=False)
     chat.add_argument("--preset", help="talk to the model of this preset")
+    chat.add_argument("--web", action="store_true", help="on a page in the browser instead of in the terminal")
+    chat.add_argument("--port", help="of the page (7860)")
+    chat.add_argument("--system", metavar="TEXT", help="a text that the model is shown before the conversation")
+    chat.add_argument("--load", metavar="FILE", help="take up a conversation that /save wrote")
     doctor = commands.add_parser("doctor", help="hardware, versions, disk, what is made, what a preset costs")
     doctor.add_argument("--preset", help="tell the cost of this preset alone")
     return parser
@@ -294,6 +313,8 @@ def run_command(options):
         os.environ["COURSE_LIMIT"] = options.limit
     if options.books is not None:
         os.environ["COURSE_BOOKS"] = find_books(options.books)
+    if options.sft_folder is not None:
+        os.environ["COURSE_SFT_FOLDER"] = find_sft_folder(options.sft_folder)
     notebooks = select_notebooks(ROOT, options.only, options.start)
     check_writable(artifacts.artifacts_root() / preset)
     needed, free = doctor.disk_missing(preset)
@@ -321,11 +342,16 @@ def lab_command(arguments):
 
 
 def chat_command(options):
-    """Talks to a trained model in the terminal."""
+    """Talks to a trained model, in the terminal or on a page."""
     if options.preset:
         check_preset(options.preset)
-    command = [course_python(), PYTHON_FILES / "sampling.py", "chat"]
-    become(command + (["--preset", options.preset] if options.preset else []))
+    if options.port is not None and not (options.port.isdigit() and int(options.port) < 65536):
+        raise Stop(f"--port {options.port}: it must be a whole number below 65536.", 2)
+    command = [course_python(), PYTHON_FILES / "chat.py"] + (["--web"] if options.web else [])
+    for name in ("preset", "port", "system", "load"):
+        if getattr(options, name) is not None:
+            command += [f"--{name}", getattr(options, name)]
+    become(command)
 
 
 def doctor_command(options):

@@ -5,20 +5,43 @@
 The markers are ids that ordinary text is never encoded to, so no text can forge a turn.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
+from artifacts import write_json
 from bpe_tokenizer import BPETokenizer
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 
 ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
 END = "<|end|>"
+LONG_TEXTS = 1000  # characters in a message, on average, from which encoding is spread over threads
 
-# The same template in Jinja, for the tokenizer folder: transformers' apply_chat_template reads it.
+# The same template in Jinja, for the tokenizer folder: transformers' apply_chat_template reads it. Jinja writes
+# one text, in which a typed "<|end|>" would become a mark. So "<|" in a message is written with the sign ␛, and
+# the tokenizer folder's normalizer, which works after the marks are found, writes it back: see ESCAPES.
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'].replace('␛', '␛0').replace('<|', '␛1') + '<|end|>' }}"
+    "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+ESCAPES = (("␛1", "<|"), ("␛0", "␛"))  # what the normalizer puts back, in this order: the template's inverse
+
+
+def save_tokenizer(tokenizer: BPETokenizer, folder: str | Path) -> list[str]:
+    """Writes the tokenizer with the chat template into a folder, and returns the names of the files.
+
+    ``transformers.AutoTokenizer.from_pretrained(folder).apply_chat_template(messages)`` then gives the ids of
+    ``render``, whatever the messages hold.
+    """
+    files = tokenizer.save(folder, CHAT_TEMPLATE)
+    description = json.loads(tokenizer.to_json())
+    steps = [{"type": "Replace", "pattern": {"String": a}, "content": b} for a, b in ESCAPES]
+    description["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    write_json(Path(folder) / "tokenizer.json", description)
+    return files
 
 
 def check(messages: Sequence[Message]) -> None:
@@ -44,10 +67,14 @@ def _assemble(messages: Sequence[Message], texts: Iterator[list[int]], special: 
     ids: list[int] = []
     mask: list[int] = []
     for message in messages:
-        learned = message["role"] == "assistant"
-        body = [*next(texts), special[END]]
-        ids += [special[ROLES[message["role"]]], *body]
-        mask += [0, *([int(learned)] * len(body))]
+        role = message["role"]
+        text = next(texts)
+        ids.append(special[ROLES[role]])
+        ids += text
+        ids.append(special[END])
+        learned = 1 if role == "assistant" else 0
+        mask.append(0)  # the mark of the role is given, not learned
+        mask += [learned] * (len(text) + 1)
     return ids, mask
 
 
@@ -63,12 +90,15 @@ def render(messages: Sequence[Message], tokenizer: BPETokenizer) -> tuple[list[i
 
 
 def render_all(
-    conversations: Iterable[Sequence[Message]], tokenizer: BPETokenizer, batch: int = 2048
+    conversations: Iterable[Sequence[Message]], tokenizer: BPETokenizer, batch: int = 512
 ) -> Iterator[tuple[list[int], list[int]]]:
     """``render`` for many conversations: texts are encoded in batches, memory stays flat."""
 
     def flush(pending: list[Sequence[Message]]) -> Iterator[tuple[list[int], list[int]]]:
-        texts = iter(tokenizer.encode_batch([m["content"] for messages in pending for m in messages]))
+        # Handing out a short text to another thread costs more than encoding it, so that is kept for long ones.
+        contents = [m["content"] for messages in pending for m in messages]
+        long = sum(map(len, contents)) > LONG_TEXTS * len(contents)
+        texts = iter(tokenizer.encode_batch(contents) if long else map(tokenizer.encode, contents))
         for messages in pending:
             yield _assemble(messages, texts, tokenizer.special)
 

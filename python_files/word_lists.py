@@ -42,30 +42,33 @@ class Words:
     # Digits alone are like letters: both sides need them all.
     numbers: Sequence[int]
     ages: Sequence[int]  # the numbers from 10 to 98
+    made_up_names: Sequence[str]
+    towns: Sequence[str]
+    coined_words: Sequence[str]
 
     def name(self, rng: random.Random) -> str:
         """A person's name: a real one, or one in five made up."""
-        return self._made_up(rng, "") if rng.random() < 0.2 else rng.choice(self.names)
+        return _one(self.made_up_names if rng.random() < 0.2 else self.names, rng)
 
     def town(self, rng: random.Random) -> str:
         """A made-up place name."""
-        return self._made_up(rng, rng.choice(_TOWN_ENDINGS))
+        return _one(self.towns, rng)
 
     def coined(self, rng: random.Random) -> str:
         """A made-up common noun."""
-        return self._made_up(rng, rng.choice(["p", "x", "n", "k", "ck", "rm", "lt"])).lower()
+        return _one(self.coined_words, rng)
 
     def thing(self, rng: random.Random) -> str:
         """Something one can put on a table."""
-        return rng.choice(self.things)
+        return _one(self.things, rng)
 
     def number(self, rng: random.Random) -> int:
         """A whole number from 10 to 199."""
-        return rng.choice(self.numbers)
+        return _one(self.numbers, rng)
 
     def age(self, rng: random.Random) -> int:
         """A whole number from 10 to 98."""
-        return rng.choice(self.ages)
+        return _one(self.ages, rng)
 
     def distinct(self, draw, n: int, rng: random.Random) -> list:
         """``n`` different results of ``draw(rng)``."""
@@ -74,11 +77,21 @@ class Words:
             found[draw(rng)] = None
         return list(found)
 
-    def _made_up(self, rng: random.Random, ending: str) -> str:
-        while True:
-            word = "".join(rng.choices(_SYLLABLES, k=rng.randint(2, 3))) + ending
-            if side_of(word) == self.side:
-                return word.capitalize()
+
+def _one(values: Sequence, rng: random.Random):
+    """As ``rng.choice``, in a third of the time."""
+    return values[int(rng.random() * len(values))]
+
+
+def _made_up(side: str, what: str, endings: Sequence[str], n: int, taken: frozenset[str]) -> list[str]:
+    """``n`` different words of two or three syllables and an ending, none of them ``taken`` (lower case)."""
+    rng = random.Random(f"{what} {side}")
+    found: dict[str, None] = {}
+    while len(found) < n:
+        word = "".join(rng.choices(_SYLLABLES, k=rng.randint(2, 3))) + rng.choice(endings)
+        if word not in taken and side_of(word) == side:
+            found[word] = None
+    return list(found)
 
 
 def side_of(word: str) -> str:
@@ -115,8 +128,13 @@ def load_words(side: str, reserved: frozenset[str] = frozenset()) -> Words:
     others = {*_read(nouns / "adjectivelist.txt"), *_read(nouns / "verblist.txt")}
     things = {w for w in things if not _NO_THING.search(w)} - names - others - _UNWANTED
     numbers = [n for n in range(10, 200) if (n % 9 == 0) == (side == "unseen")]
+    taken = frozenset(names | things | reserved | others | rude)
+    n_made_up = 20_000 if side == "train" else 3_000
     return Words(
         side=side,
+        made_up_names=[w.capitalize() for w in _made_up(side, "name", ("",), n_made_up // 2, taken)],
+        towns=[w.capitalize() for w in _made_up(side, "town", _TOWN_ENDINGS, n_made_up, taken)],
+        coined_words=_made_up(side, "coined", ("p", "x", "n", "k", "ck", "rm", "lt"), n_made_up, taken),
         names=sorted(w.capitalize() for w in names - rude - reserved - _UNWANTED if side_of(w) == side),
         things=sorted(w for w in things - rude - reserved if side_of(w) == side),
         numbers=numbers,

@@ -73,11 +73,14 @@ BAD = {
     "run --from 0": (2, "'0'"),
     "run --only 1_Tokenizer --from 2": (2, "--only and --from"),
     "run --books no/such/folder": (2, "no/such/folder", "packaged"),
+    "run --sft-folder no/such/folder": (2, "no/such/folder"),
+    "run --sft-folder course.py": (2, "course.py: not a folder"),
     "run --limit 0": (2, "--limit 0"),
     "run --limit ten": (2, "--limit ten"),
     "run --fast": (2, "--fast"),
     "run --pre tiny": (2, "--pre"),
     "chat --preset huge": (2, "'huge'"),
+    "chat --web --port 99999": (2, "99999"),
     "doctor --preset huge": (2, "'huge'"),
     "deploy": (2, "deploy"),
 }
@@ -251,6 +254,15 @@ def test_pips_own_reason_is_passed_on(command, tmp_path, monkeypatch):
         command.install(sys.executable)
 
 
+def test_the_folder_of_conversations_must_hold_data_sets(command, tmp_path, monkeypatch):
+    (tmp_path / "copies" / "google").mkdir(parents=True)
+    with pytest.raises(command.Stop, match="no data sets in it"):
+        command.find_sft_folder(str(tmp_path / "copies"))
+    (tmp_path / "copies" / "google" / "boolq").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert command.find_sft_folder("copies") == str((tmp_path / "copies").resolve())  # notebooks run elsewhere
+
+
 def test_phases_and_notebooks_are_chosen_in_order(command, toy):
     for phase in ("10_Last", "2_Second", "1_First"):
         for name in ("10_c.ipynb", "2_b.ipynb", "solutions.ipynb"):
@@ -288,12 +300,17 @@ def test_artifacts_that_cannot_be_written_are_one_line(course, toy, tmp_path):
 
 
 def test_a_run_in_order_in_the_readers_way(course, toy, tmp_path):
-    show = "import os; print(preset.name, preset.books, preset.book_limit, os.path.basename(os.getcwd()))"
+    show = (
+        "import os; print(preset.name, preset.books, preset.book_limit, os.path.basename(os.getcwd()), "
+        "os.path.basename(os.environ['COURSE_SFT_FOLDER']))"
+    )
+    (tmp_path / "copies" / "google" / "boolq").mkdir(parents=True)
     bar = "from tqdm import tqdm\nfor i in tqdm(range(3), mininterval=0):\n    print('step', i)"
     first = toy("1_Tokenizer", "1_page.ipynb", show, bar, "import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
     toy("7_Sampling", "1_page.ipynb", "open('made', 'w').close()")
     committed = first.read_bytes()
-    done = course("run", "--preset", "cpu", "--books", str(toy.root), "--limit", "3", root=toy.root)
+    more = ("--limit", "3", "--sft-folder", str(tmp_path / "copies"))
+    done = course("run", "--preset", "cpu", "--books", str(toy.root), *more, root=toy.root)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("1_Tokenizer/1_page.ipynb") < done.stdout.index("7_Sampling/1_page.ipynb")
     assert "all at preset cpu" in done.stdout
@@ -301,7 +318,7 @@ def test_a_run_in_order_in_the_readers_way(course, toy, tmp_path):
     executed = nbformat.read(tmp_path / "artifacts/cpu/notebooks/1_Tokenizer/1_page.ipynb", as_version=4)
     code = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
-    assert code[1].outputs[0].text == f"cpu {toy.root.resolve()} 3 1_Tokenizer\n"
+    assert code[1].outputs[0].text == f"cpu {toy.root.resolve()} 3 1_Tokenizer copies\n"
     texts = {output.name: output.text for output in code[2].outputs}
     assert texts["stdout"] == "step 0\nstep 1\nstep 2\n"
     assert texts["stderr"].count("\n") == 1 and "100%" in texts["stderr"] and "33%" not in texts["stderr"]

@@ -1,0 +1,93 @@
+"""How fast phase 5 turns short conversations into rows of tokens, and how much memory that takes.
+
+    python benchmarks/sft_shards.py [--tokenizer artifacts/tiny/tokenizer] [--conversations 100000]
+
+One run of N conversations and one of 4 N, each in a process of its own, through the same functions as the notebook:
+comparing with the exams, rendering, encoding, packing, writing. The conversations are questions and answers of a
+line each, made beforehand and repeated with other numbers in them, so that making them isn't timed.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python_files"))
+
+import course_dataset
+import sft_mix
+from bpe_tokenizer import BPETokenizer
+from npy_datasets import write_sft_rows
+from sft_overlap import Exams
+
+CONTEXT_LENGTH = 256
+
+
+def short_conversations(n: int):
+    """``n`` entries of one question and one answer, each with a number of its own."""
+    made = (c for c in course_dataset.training_conversations(10_000, 1) if len(c.messages) == 2)
+    some = [c for c in made if sum(len(m["content"]) for m in c.messages) < 200][:2000]
+    for number in range(n):
+        one = some[number % len(some)]
+        question, answer = (m["content"] for m in one.messages)
+        messages = [
+            {"role": "user", "content": f"{question} {number}"},
+            {"role": "assistant", "content": answer},
+        ]
+        yield sft_mix.Entry(sft_mix.OWN, one.kind, messages, made=True)
+
+
+def measure(n: int, tokenizer_folder: str) -> dict:
+    """Writes ``n`` conversations. Returns conversations per second, and bytes of memory before and at the peak."""
+    tokenizer, exams = BPETokenizer.load(tokenizer_folder), Exams()
+    entries = short_conversations(n)
+    first = next(entries)
+    exams.add("exam", first.messages, made=True)
+    process = psutil.Process()
+    before = peak = process.memory_info().rss
+
+    def watched():
+        nonlocal peak
+        for number, entry in enumerate(entries):
+            if number % 1000 == 0:
+                peak = max(peak, process.memory_info().rss)
+            yield entry
+
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        rendered = sft_mix.render_entries(watched(), tokenizer, sft_mix.Ledger(), exams, CONTEXT_LENGTH + 1)
+        counts = write_sft_rows(rendered, folder, "train", CONTEXT_LENGTH, pad_token=1, vocab_size=tokenizer.vocab_size)
+        seconds = time.perf_counter() - started
+    return {"n": n, "rate": n / seconds, "tokens": counts["tokens"] / n, "before": before, "peak": peak}
+
+
+def main() -> None:
+    """Runs both sizes and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--tokenizer", default="artifacts/tiny/tokenizer", help="a folder with a tokenizer")
+    parser.add_argument("--conversations", type=int, default=100_000)
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(options.child, options.tokenizer)))
+        return
+    results = []
+    for n in (options.conversations, 4 * options.conversations):
+        command = [sys.executable, __file__, "--tokenizer", options.tokenizer, "--child", str(n)]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+        if done.returncode:
+            sys.exit(done.stderr)
+        results.append(json.loads(done.stdout))
+        r = results[-1]
+        print(f"{n:9,} conversations of {r['tokens']:.0f} tokens: {r['rate']:8,.0f} per second, peak memory "
+              f"{r['peak'] / 1e6:.0f} MB ({(r['peak'] - r['before']) / 1e6:.0f} MB above the start)")  # fmt: skip
+    print(f"peak memory at 4 N over that at N: {results[1]['peak'] / results[0]['peak']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
