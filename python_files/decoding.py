@@ -28,6 +28,7 @@ class Settings:
     min_p: float = 0.0  # only tokens at least this share as likely as the likeliest; 0: all
     max_new_tokens: int = 200
     stop: tuple[str, ...] = ()  # text that ends the answer and isn't shown
+    stop_tokens: tuple[int, ...] = ()  # token ids that do the same; the special tokens always do
     seed: int = 1337  # the same seed, prompt and settings give the same answer
 
     def __post_init__(self) -> None:
@@ -38,12 +39,35 @@ class Settings:
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
             "min_p": (0 <= self.min_p < 1, "0 or more and below 1"),
             "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
+            "stop_tokens": (
+                all(isinstance(token, int) for token in self.stop_tokens) and not isinstance(self.stop_tokens, str),
+                "a tuple of token ids",
+            ),
             "stop": (all(self.stop) and not isinstance(self.stop, str), "a tuple of texts that aren't empty"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise CourseError(f"Settings: {name} is {getattr(self, name)!r}, it must be {rule}.")
 
+    @classmethod
+    def for_preset(cls, name: str) -> "Settings":
+        """Settings for talking to a preset's chat model: the smaller it is, the less is left to chance.
+
+        Raises:
+            CourseError: there is no preset of that name.
+        """
+        if name not in CHAT_SETTINGS:
+            raise CourseError(f"Unknown preset {name!r}: choose one of {', '.join(CHAT_SETTINGS)}.")
+        return cls(**CHAT_SETTINGS[name])
+
+
+# What differs from the defaults above. The two small models answer from what stands in the text: copying wants the
+# likeliest token, and a penalty on repetition would forbid the very word that is right.
+CHAT_SETTINGS = {
+    "tiny": {"temperature": 0.2, "top_k": None, "min_p": 0.1, "max_new_tokens": 80},
+    "cpu": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},
+    "full": {"temperature": 0.7, "top_k": None, "min_p": 0.05, "repetition_penalty": 1.05, "max_new_tokens": 300},
+}
 
 # The filters: each takes logits (B, V) and returns logits (B, V), with what may not be chosen at -inf.
 

@@ -1,29 +1,32 @@
 """From a trained model to text: generating, streaming it as it comes, and talking in turns.
 
 Shapes in the comments: B rows that are generated together, T tokens, V vocabulary.
-
-``python sampling.py chat`` talks to the newest trained model in the terminal.
 """
 
-import argparse
 import random
-import re
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-import artifacts
-import chat_format
-import presets
+import conversation
 from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer, StreamDecoder
-from decoding import Settings, choose_tokens
+from chat_format import Message
+from cleanup import clean_answer, trim, until_stop
+from decoding import Settings, choose_tokens, probabilities
 from Dummy_Model import GPT, KVCache
+from fast_step import FastStep
+from model_folders import load_chat, load_model
+
+# What a borrower finds here, wherever it is written.
+__all__ = ["ChatSession", "Settings", "TextStream", "clean_answer", "generate", "generate_batch", "load_chat"]
+__all__ += ["load_model", "next_token_odds", "stream"]
 
 # Rows are generated together while their tokens stay below this, so that the cache of a large model fits.
 TOKENS_TOGETHER = 16_384
@@ -52,23 +55,32 @@ def _check_prompts(model: GPT, prompts: Sequence[Sequence[int]]) -> None:
 
 
 def _decode(
-    model: GPT, tokenizer: BPETokenizer, prompts: Sequence[Sequence[int]], settings: Settings, seeds: Sequence[int]
+    model: GPT,
+    tokenizer: BPETokenizer,
+    prompts: Sequence[Sequence[int]],
+    settings: Settings,
+    seeds: Sequence[int],
+    cache: KVCache | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
     """Generates for all prompts together; yields, step by step, the new (row, token) pairs.
 
     A row ends, and leaves the batch, at any special token (none has a place inside an answer), at a stop
-    text, after ``max_new_tokens``, or when the context is full.
+    token or text, after ``max_new_tokens``, or when the context is full.
+
+    Args:
+        cache: for a single prompt whose beginning was read before; it is read on from there.
     """
     device, context = model.embedding.weight.device, model.config.context_length
-    ends = set(tokenizer.special.values())
+    ends = {*tokenizer.special.values(), *settings.stop_tokens}
     stop_tokens = max((len(text.encode()) for text in settings.stop), default=0) + 1  # a token is at least a byte
     room = [min(settings.max_new_tokens, context - len(prompt)) for prompt in prompts]
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     longest = int(lengths.max())
     # Right-padded: the padding comes after all that matters, and rewinding the cache forgets it.
     padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]
-    cache = model.new_cache(len(prompts), min(context, longest + max(room)))
-    logits = _next_logits(model, torch.tensor(padded, device=device), cache, lengths - 1)
+    cache = cache or model.new_cache(len(prompts), min(context, longest + max(room)))
+    held = cache.longest  # tokens of the prompt that were read before
+    logits = _next_logits(model, torch.tensor(padded, device=device)[:, held:], cache, lengths - 1 - held)
     cache.rewind(lengths)
     seen = None
     if settings.repetition_penalty != 1:
@@ -78,6 +90,7 @@ def _decode(
             seen[row, [token for token in prompt if token not in ends]] = True
     randoms = [random.Random(seed) for seed in seeds]
     rows, made = list(range(len(prompts))), [[] for _ in prompts]
+    fast_step = None
     while True:
         tokens = choose_tokens(logits, settings, [randoms[row].random() for row in rows], seen).tolist()
         new, going = [], []
@@ -101,57 +114,141 @@ def _decode(
         fed = torch.tensor(tokens, device=device)[:, None]  # (B, 1)
         if seen is not None:
             seen.scatter_(-1, fed, True)
-        logits = _next_logits(model, fed, cache)
+        if fast_step is None and FastStep.serves(model):
+            # Packed here, after the first token went out, and for this answer alone: the model may be trained on.
+            fast_step = FastStep(model, len(rows))
+        logits = fast_step(fed, cache) if fast_step else _next_logits(model, fed, cache)
 
 
-def until_stop(pieces: Iterator[str], stops: Sequence[str]) -> Iterator[str]:
-    """Passes text on up to the first stop text, which isn't shown, not even its beginning."""
-    held = ""
-    for piece in pieces:
-        held += piece
-        if found := [held.index(stop) for stop in stops if stop in held]:
-            yield held[: min(found)]
-            return
-        # The end of what we hold may be the beginning of a stop text: wait for what follows.
-        possible = [n for stop in stops for n in range(1, len(stop)) if held.endswith(stop[:n])]
-        cut = len(held) - max(possible, default=0)
-        if cut:
-            yield held[:cut]
-        held = held[cut:]
-    if held:
-        yield held
+class Memory:
+    """A KV cache that outlives an answer, so that the next turn reads only what is new to the conversation."""
+
+    def __init__(self) -> None:
+        self.cache: KVCache | None = None
+        self.ids: list[int] = []  # at least the tokens that the cache holds, in order
+
+    def recall(self, model: GPT, ids: Sequence[int]) -> KVCache:
+        """A cache with as much of the beginning of ``ids`` as was read before, short of its last token."""
+        if self.cache is None:
+            self.cache = model.new_cache(1)
+        same, most = 0, min(self.cache.longest, len(self.ids), len(ids) - 1)
+        while same < most and self.ids[same] == ids[same]:
+            same += 1
+        self.cache.rewind(torch.tensor([same]))
+        self.ids = list(ids)
+        return self.cache
+
+
+class TextStream(Iterator[str]):
+    """A text as it is being written: iterate over its pieces.
+
+    Attributes:
+        prompt: the ids that it continues.
+        tokens: the new ids so far.
+        settings: those that it is written with.
+        finished: once it is over, whether the text came to an end of its own (an end token, a stop token or a
+            stop text); false while it runs, and if length or context cut it off.
+    """
+
+    def __init__(
+        self, model: GPT, tokenizer: BPETokenizer, prompt: list[int], settings: Settings, memory: Memory | None = None
+    ):
+        self.prompt, self.tokens, self.finished = prompt, [], False
+        self._model, self._tokenizer, self.settings, self._memory = model, tokenizer, settings, memory
+        self._pieces = until_stop(self._all_pieces(), settings.stop)
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Ends it here: nothing more is computed."""
+        self._pieces.close()
+
+    def _all_pieces(self) -> Iterator[str]:
+        decoder = StreamDecoder(self._tokenizer)
+        cache = self._memory.recall(self._model, self.prompt) if self._memory else None
+        step: list[tuple[int, int]] = []
+        arguments = (self._model, self._tokenizer, [self.prompt], self.settings, [self.settings.seed], cache)
+        for step in _decode(*arguments):
+            for _, token in step:
+                self.tokens.append(token)
+                if self._memory:
+                    self._memory.ids.append(token)
+                # Settled before the piece is out: after a stop text nobody asks for another.
+                said = self._tokenizer.decode(self.tokens) if self.settings.stop else ""
+                self.finished = any(stop in said for stop in self.settings.stop)
+                if piece := decoder.add(token):
+                    yield piece
+        self.finished = self.finished or not step  # at an end token, the last step adds nothing
+        if piece := decoder.finish():
+            yield piece
 
 
 def stream(
-    model: GPT, tokenizer: BPETokenizer, prompt: str | Sequence[int], settings: Settings | None = None
-) -> Iterator[str]:
+    model: GPT,
+    tokenizer: BPETokenizer,
+    prompt: str | Sequence[int],
+    settings: Settings | None = None,
+    memory: Memory | None = None,
+) -> TextStream:
     """Continues a prompt, piece by piece as text, never with half a character.
 
     Args:
         prompt: text to continue, or token ids such as ``chat_format.prompt_ids`` makes.
+        memory: what was read for an earlier prompt of the same conversation, to save time.
 
     Raises:
         CourseError: the prompt is empty or fills the context (at the call, not at the first piece).
     """
-    settings = settings or Settings()
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     _check_prompts(model, [ids])
-
-    def pieces() -> Iterator[str]:
-        decoder = StreamDecoder(tokenizer)
-        for step in _decode(model, tokenizer, [ids], settings, [settings.seed]):
-            for _, token in step:
-                if piece := decoder.add(token):
-                    yield piece
-        if piece := decoder.finish():
-            yield piece
-
-    return until_stop(pieces(), settings.stop)
+    return TextStream(model, tokenizer, ids, settings or Settings(), memory)
 
 
-def generate(model: GPT, tokenizer: BPETokenizer, prompt: str | Sequence[int], settings: Settings | None = None) -> str:
-    """All of ``stream`` at once."""
-    return "".join(stream(model, tokenizer, prompt, settings))
+def generate(
+    model: GPT,
+    tokenizer: BPETokenizer,
+    prompt: str | Sequence[int],
+    settings: Settings | None = None,
+    clean: bool = False,
+) -> str:
+    """All of ``stream`` at once; with ``clean``, made fit to show by ``cleanup.clean_answer``."""
+    pieces = stream(model, tokenizer, prompt, settings)
+    text = "".join(pieces)
+    return clean_answer(text, pieces.finished) if clean else text
+
+
+class TokenOdds(NamedTuple):
+    """One candidate for the next token: its chance as the model gives it, and after the filters."""
+
+    token: int
+    text: str
+    before: float
+    after: float
+
+
+@torch.inference_mode()
+def next_token_odds(
+    model: GPT,
+    tokenizer: BPETokenizer,
+    ids: Sequence[int],
+    settings: Settings,
+    n: int = 10,
+    also: int | None = None,
+) -> list[TokenOdds]:
+    """The n likeliest tokens after ``ids``, and token ``also`` if it isn't one of them.
+
+    Raises:
+        CourseError: the ids are none, or fill the context.
+    """
+    _check_prompts(model, [ids])
+    logits = _next_logits(model, torch.tensor([list(ids)], device=model.embedding.weight.device), model.new_cache(1))
+    seen = torch.zeros_like(logits, dtype=torch.bool)
+    seen[0, [token for token in ids if token not in tokenizer.special.values()]] = True
+    before, after = logits.softmax(dim=-1)[0], probabilities(logits, settings, seen)[0]
+    shown = before.topk(min(n, len(before))).indices.tolist()
+    shown += [also] if also is not None and also not in shown else []
+    return [TokenOdds(token, tokenizer.decode([token]), float(before[token]), float(after[token])) for token in shown]
 
 
 def generate_batch(
@@ -197,30 +294,15 @@ def generate_batch(
     return made
 
 
-def clean_answer(text: str) -> str:
-    """Model text made fit to show: no spelled special tokens, no stray spaces or runs of blank lines."""
-    text = re.sub(r"<\|[a-z0-9_]+\|>", "", text)
-    lines = [line.rstrip() for line in text.strip().split("\n")]
-    return "\n".join(line for i, line in enumerate(lines) if line or lines[i - 1])
-
-
-def trim(pieces: Iterator[str]) -> Iterator[str]:
-    """A stream without white space at its two ends: it is held back until something follows it."""
-    held, begun = "", False
-    for piece in pieces:
-        held += piece if begun else piece.lstrip()
-        shown = held.rstrip()
-        if shown:
-            yield shown
-            held, begun = held[len(shown) :], True
-
-
 class ChatSession:
     """A conversation that remembers its turns for as long as they fit the model's context.
 
     Attributes:
+        system: a text that stands before all turns and is never let go; "" for none.
+        settings: may be changed between turns.
         messages: what the model will be shown, oldest first, without the system text.
         dropped: messages that were let go so far because the context was full.
+        last: the stream of the last answer: its prompt, its tokens, whether it was finished.
     """
 
     def __init__(
@@ -228,176 +310,97 @@ class ChatSession:
     ):
         # Answers stand in the text and want copying: chance would mostly spoil them.
         self.settings = settings or Settings(temperature=0.2)
-        self.model, self.tokenizer = model, tokenizer
-        self.system = [{"role": "system", "content": system}] if system else []
+        self.model, self.tokenizer, self.system = model, tokenizer, system or ""
         self.reset()
 
     def reset(self) -> None:
         """Forgets all turns."""
-        self.messages: list[dict[str, str]] = []
-        self.dropped = 0
-        self.turns = 0
+        self.messages: list[Message] = []
+        self.dropped = self.turns = 0
+        self.last: TextStream | None = None
+        self._question: str | None = None
+        self._memory, self._stopped = Memory(), False
+
+    def stop(self) -> None:
+        """Ends the answer under way at its next piece. May be called from another thread."""
+        self._stopped = True
 
     def ask(self, text: str) -> Iterator[str]:
-        """Streams the answer to ``text``. Once the stream ends, or is left, the turn is remembered.
+        """Streams the answer to ``text``. Once the stream ends, or is left, the turn is remembered, cleaned.
 
         If the conversation has outgrown the context, its oldest turns are let go first: see ``dropped``.
 
         Raises:
             CourseError: the text is empty, or fills the context on its own. The conversation stays as it was.
         """
-        if not text.strip():
+        # A terminal or a browser may hand over halves of characters, which nothing could save or encode.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+        if not text:
             raise CourseError("The message is empty: write something to answer.")
-        question = {"role": "user", "content": text.strip()}
+        question = {"role": "user", "content": text}
         context = self.model.config.context_length
-        reserve = min(self.settings.max_new_tokens, context // 4)  # room that an answer should find
-        kept = self.messages
-        while True:
-            ids = chat_format.prompt_ids([*self.system, *kept, question], self.tokenizer)
-            if len(ids) + reserve <= context or not kept:
-                break
-            kept = kept[2:]  # a question and its answer go together
+        reserve = min(self.settings.max_new_tokens, context // 4)
+        system = [{"role": "system", "content": self.system}] if self.system.strip() else []
+        ids, kept = conversation.fit_window(system, self.messages, question, self.tokenizer, context, reserve)
         # Another seed each turn: the same question may get another answer, yet the session can be replayed.
-        pieces = stream(self.model, self.tokenizer, ids, replace(self.settings, seed=self.settings.seed + self.turns))
+        settings = replace(self.settings, seed=self.settings.seed + self.turns)
+        pieces = stream(self.model, self.tokenizer, ids, settings, self._memory)
         self.dropped += len(self.messages) - len(kept)
-        self.messages = kept
+        self.messages, self.last, self._question, self._stopped = kept, pieces, text, False
 
         def answer() -> Iterator[str]:
-            said = ""
+            said, left = "", True
             try:
                 for piece in trim(pieces):
+                    if self._stopped:
+                        break
                     said += piece
                     yield piece
+                else:
+                    left = False
             finally:
-                self.turns += 1
-                if said := clean_answer(said):  # a turn without an answer has no place in the template
-                    self.messages = [*self.messages, question, {"role": "assistant", "content": said}]
+                pieces.close()
+                if self.last is pieces:  # unless the session was reset or asked something else meanwhile
+                    self.turns += 1
+                    # What the reader stopped is kept as far as it went; only the model's own end is mended.
+                    if said := clean_answer(said, finished=left or pieces.finished):
+                        self.messages = [*self.messages, question, {"role": "assistant", "content": said}]
 
         return answer()
 
+    def again(self) -> Iterator[str]:
+        """Answers the last question anew, with other draws.
 
-def load_model(preset_name: str, phase: str) -> tuple[GPT, BPETokenizer]:
-    """The finished model of a phase ("pretrain" or "sft") and its tokenizer, ready to generate.
-
-    Raises:
-        CourseError: it is missing or damaged, or its tokenizer is another one's.
-    """
-    folder = artifacts.require(preset_name, phase) / "model"
-    tokenizer = BPETokenizer.load(folder)
-    try:
-        model = GPT.load(folder)
-    except ValueError:
-        where = f"{artifacts.relative(folder)} holds no readable model"
-        raise CourseError(f"{where}: run the notebooks of {artifacts.MADE_BY[phase]} again.") from None
-    if model.config.vocab_size != tokenizer.vocab_size:
-        raise CourseError(
-            f"{artifacts.relative(folder)}: the model knows {model.config.vocab_size} tokens, the tokenizer "
-            f"{tokenizer.vocab_size}: run the notebooks of {artifacts.MADE_BY[phase]} again."
-        )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
-
-
-def load_chat(preset_name: str | None = None) -> tuple[GPT, BPETokenizer, str]:
-    """The chat model of a preset, or the newest of all; returns model, tokenizer and the preset's name.
-
-    Raises:
-        CourseError: there is none yet, or it is damaged.
-    """
-    if preset_name is None:
-        root = artifacts.artifacts_root()
-        made = {name: root / name / "sft" / "manifest.json" for name in presets.PRESETS}
-        made = {name: file.stat().st_mtime for name, file in made.items() if file.is_file()}
-        if not made:
-            raise CourseError("There is no trained chat model yet: run the course first (python course.py run).")
-        preset_name = max(made, key=made.get)
-    return *load_model(preset_name, "sft"), preset_name
-
-
-HELP = "/reset starts afresh, /settings shows or sets (/settings temperature=0.5), /quit leaves, Ctrl-C ends an answer."
-
-
-def change_setting(settings: Settings, text: str) -> Settings:
-    """``settings`` with one of them changed as ``name=value`` says.
-
-    Raises:
-        CourseError: there is no such setting, or it can't have that value.
-    """
-    name, _, value = (part.strip() for part in text.partition("="))
-    if name not in asdict(settings):
-        raise CourseError(f"No setting {name!r}: there are {', '.join(asdict(settings))}.")
-    try:
-        if name == "stop":
-            return replace(settings, stop=(value,) if value else ())
-        if name == "top_k" and value.lower() == "none":
-            return replace(settings, top_k=None)
-        whole = name in ("top_k", "max_new_tokens", "seed")
-        return replace(settings, **{name: int(value) if whole else float(value)})
-    except ValueError:
-        raise CourseError(f"Can't set {name} to {value!r}: write a number, such as /settings {name}=1.") from None
-
-
-def _turn(session: ChatSession, line: str) -> bool:
-    """One line of the terminal chat; false when the reader wants to leave."""
-    command, _, rest = line.partition(" ")
-    if command == "/quit":
-        return False
-    if command == "/reset":
-        session.reset()
-        print("(a new conversation)")
-    elif command == "/settings":
-        session.settings = change_setting(session.settings, rest) if rest.strip() else session.settings
-        print("  ".join(f"{name}={value}" for name, value in asdict(session.settings).items()))
-    elif command.startswith("/"):
-        print(HELP)
-    elif line:
-        dropped = session.dropped
-        pieces = session.ask(line)
-        if session.dropped > dropped:
-            print("(the context is full: the oldest turns are forgotten)")
+        Raises:
+            CourseError: there is no last question.
+        """
+        if self._question is None:
+            raise CourseError("There is no question yet to answer again.")
+        before = self.messages
+        if before and before[-2]["content"] == self._question:  # else its answer was empty, and no turn
+            self.messages = before[:-2]
         try:
-            for piece in pieces:
-                print(piece, end="", flush=True)
-        except KeyboardInterrupt:
-            print(" (stopped)", end="")
-        print()
-    return True
+            return self.ask(self._question)
+        except CourseError:  # the system text may have grown since
+            self.messages = before
+            raise
 
+    def save(self, path: str | Path) -> None:
+        """Writes the conversation and its settings as JSON.
 
-def chat(session: ChatSession) -> None:
-    """A conversation in the terminal, until /quit or the end of the input."""
-    print(HELP)
-    going = True
-    while going:
-        try:
-            going = _turn(session, input("> ").strip())
-        except CourseError as error:
-            print(error)
-        except KeyboardInterrupt:
-            print("\n(/quit leaves)")
-        except EOFError:
-            print()
-            return
+        Raises:
+            CourseError: the file can't be written.
+        """
+        conversation.save(path, self.system, self.messages, self.settings)
 
+    def load(self, path: str | Path) -> None:
+        """Takes up a conversation that ``save`` wrote; one too long for this model's context loses its oldest turns.
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns its exit status."""
-    parser = argparse.ArgumentParser(description="Talk to the model that you trained.")
-    chat_parser = parser.add_subparsers(dest="command", required=True).add_parser("chat", help="talk in the terminal")
-    chat_parser.add_argument("--preset", choices=presets.PRESETS, help="the newest trained model if left out")
-    chat_parser.add_argument("--system", help="a text that the model is shown before the conversation")
-    options = parser.parse_args(arguments)
-    for output in (sys.stdout, sys.stderr):
-        if hasattr(output, "reconfigure"):  # a terminal of another encoding shows ? instead of failing
-            output.reconfigure(errors="replace")
-    try:
-        model, tokenizer, name = load_chat(options.preset)
-        print(f"Talking to the {name} model: {model.config.n_parameters / 1e6:.1f}M parameters.")
-        chat(ChatSession(model, tokenizer, system=options.system))
-    except CourseError as error:
-        print(f"sampling.py: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        Raises:
+            CourseError: the file can't be read or holds no conversation. The session stays as it was.
+        """
+        saved = conversation.load(path)
+        self.reset()
+        self.system, self.settings, self.messages = saved["system"], saved["settings"], saved["messages"]
+        self.turns = len(self.messages) // 2
+        self._question = self.messages[-2]["content"] if self.messages else None

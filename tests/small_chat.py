@@ -1,0 +1,45 @@
+"""A small random model with a real tokenizer, for the tests of everything that talks."""
+
+from pathlib import Path
+
+import torch
+
+import artifacts
+import sampling
+from bpe_tokenizer import BPETokenizer
+from Dummy_Model import GPT, GPTConfig
+
+TEXT = "The miller's daughter walked to the mill, and the old miller asked her why she had come so late. " * 3
+CONTEXT = 64
+
+
+def small_tokenizer() -> BPETokenizer:
+    return BPETokenizer.train([TEXT], 300)
+
+
+def small_model(tokenizer: BPETokenizer, context: int = CONTEXT, endless: bool = False) -> GPT:
+    """Random weights. With ``endless``, greedy decoding never comes to an end token."""
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(tokenizer.vocab_size, context, n_layer=2, n_embd=32, n_head=4, n_kv_head=2)).eval()
+    with torch.no_grad():  # a fresh model's blocks add nothing; one that looks back is needed here
+        for weight in model.parameters():
+            if weight.dim() == 2:
+                weight.normal_(std=0.3)
+        if endless:
+            model.embedding.weight[list(tokenizer.special.values())] = 0  # a logit of 0: never the largest
+    return model
+
+
+def play(monkeypatch, tokenizer: BPETokenizer, *texts: str) -> None:
+    """Makes every generation say these texts, one after the other, each followed by ``<|end|>``."""
+    script = iter([token for text in texts for token in [*tokenizer.encode(text), tokenizer.special["<|end|>"]]])
+    monkeypatch.setattr(sampling, "choose_tokens", lambda *_: torch.tensor([next(script)]))
+
+
+def save_model(model: GPT, tokenizer: BPETokenizer, preset: str) -> Path:
+    """Leaves a finished chat model where the course looks for it; returns the phase's folder."""
+    folder = artifacts.phase_folder(preset, "sft")
+    model.save(folder / "model")
+    files = [f"model/{name}" for name in (*tokenizer.save(folder / "model"), "config.json", "model.safetensors")]
+    artifacts.finish(folder, files)
+    return folder

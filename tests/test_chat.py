@@ -1,0 +1,236 @@
+"""The chat session, on a small random model."""
+
+import json
+import random
+
+import pytest
+from small_chat import play, small_model, small_tokenizer
+
+import chat_format
+import sampling
+from artifacts import CourseError
+from decoding import Settings
+
+GREEDY = Settings(temperature=0, max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return small_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return small_model(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer):
+    rng = random.Random(5)
+    return [[rng.randrange(8, tokenizer.vocab_size) for _ in range(n)] for n in (9, 3, 30)]
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """The folder of artifacts, which conftest.py keeps apart for each test."""
+    return tmp_path / "artifacts"
+
+
+# ---- talking
+
+
+def test_a_session_remembers_its_turns(model, tokenizer, monkeypatch):
+    asked = []
+    original = sampling.stream
+    monkeypatch.setattr(sampling, "stream", lambda m, t, ids, *rest: (asked.append(ids), original(m, t, ids, *rest))[1])
+    play(monkeypatch, tokenizer, " Yes.", "No.")
+    session = sampling.ChatSession(model, tokenizer, system="Be kind.")
+    assert "".join(session.ask("Is it?")) == "Yes."
+    assert "".join(session.ask("Why?")) == "No."
+    turns = [("system", "Be kind."), ("user", "Is it?"), ("assistant", "Yes."), ("user", "Why?")]
+    assert asked[1] == chat_format.prompt_ids([{"role": r, "content": c} for r, c in turns], tokenizer)
+    assert [m["content"] for m in session.messages] == ["Is it?", "Yes.", "Why?", "No."]
+    session.reset()
+    assert session.messages == []
+
+
+def test_a_long_conversation_goes_on_without_its_oldest_turns(tokenizer):
+    model = small_model(tokenizer, endless=True)
+    session = sampling.ChatSession(model, tokenizer, Settings(temperature=0, max_new_tokens=8))
+    for turn in range(25):
+        "".join(session.ask(f"the mill {turn}"))
+    assert session.dropped > 0
+    assert session.dropped % 2 == 0
+    assert session.messages[-2]["content"] == "the mill 24"
+    assert [message["role"] for message in session.messages][:2] == ["user", "assistant"][: len(session.messages)]
+
+
+def test_messages_that_cannot_be_answered_leave_the_session_as_it_was(model, tokenizer, monkeypatch):
+    play(monkeypatch, tokenizer, "Yes.", "", "So.")
+    session = sampling.ChatSession(model, tokenizer)
+    "".join(session.ask("Is it?"))
+    before = list(session.messages)
+    for text, reason in ((" \n", "empty"), ("why " * 200, "context")):
+        with pytest.raises(CourseError, match=reason):
+            session.ask(text)
+        assert (session.messages, session.dropped) == (before, 0)
+    assert "".join(session.ask("Why?")) == ""  # an empty answer: not a turn, and the next one works
+    assert session.messages == before
+    assert "".join(session.ask("And?")) == "So."
+
+
+def test_a_stream_that_is_left_keeps_what_was_said(model, tokenizer, monkeypatch):
+    play(monkeypatch, tokenizer, "One two three four.")
+    session = sampling.ChatSession(model, tokenizer)
+    pieces = session.ask("Count.")
+    said = next(pieces) + next(pieces)
+    pieces.close()
+    assert session.messages[-1]["content"] == said.strip()
+
+
+def test_the_same_session_can_be_replayed(model, tokenizer):
+    def replay():
+        session = sampling.ChatSession(model, tokenizer, Settings(max_new_tokens=6))
+        return ["".join(session.ask(text)) for text in ("mill", "mill", "late")]
+
+    assert replay() == replay()
+
+
+# ---- talking, longer
+
+
+def reads(monkeypatch):
+    """Counts the tokens that each call of the model reads."""
+    counts, original = [], sampling._next_logits
+
+    def counted(model, ids, *rest):
+        counts.append(ids.shape[1])
+        return original(model, ids, *rest)
+
+    monkeypatch.setattr(sampling, "_next_logits", counted)
+    return counts
+
+
+def test_a_turn_reads_only_what_is_new_and_answers_the_same(tokenizer, monkeypatch):
+    model = small_model(tokenizer, context=512, endless=True)
+    questions = ["the mill", "why late?", "the old daughter asked", "mill"]
+    counts = reads(monkeypatch)
+    session = sampling.ChatSession(model, tokenizer, GREEDY, system="Be kind.")
+    said, first_reads = [], []
+    for question in questions:
+        counts.clear()
+        said.append("".join(session.ask(question)))
+        first_reads.append(counts[0])
+        afresh = sampling.generate(model, tokenizer, session.last.prompt, session.settings)
+        assert afresh.strip() == said[-1]
+    assert len(set(said)) > 1
+    longest = len(session.last.prompt)
+    assert longest > 60
+    # What was cleaned out of an answer is read again, and what follows it, never what stands before.
+    assert all(n < longest / 2 for n in first_reads[1:]), first_reads
+
+
+def test_memory_stays_right_after_answers_that_were_left_or_asked_again(tokenizer):
+    model = small_model(tokenizer, context=512, endless=True)
+    session = sampling.ChatSession(model, tokenizer, Settings(temperature=0.9, max_new_tokens=12))
+    "".join(session.ask("the mill"))
+    pieces = session.ask("why?")
+    next(pieces)
+    pieces.close()
+    first = "".join(session.again())
+    assert first == sampling.generate(model, tokenizer, session.last.prompt, session.last.settings).strip()
+    assert "".join(session.again()) != first
+    assert [m["content"] for m in session.messages if m["role"] == "user"] == ["the mill", "why?"]
+
+
+def test_stop_ends_an_answer_from_outside(model, tokenizer, monkeypatch):
+    play(monkeypatch, tokenizer, "One two three four.")
+    session = sampling.ChatSession(model, tokenizer)
+    said = []
+    for piece in session.ask("Count."):
+        said.append(piece)
+        if len(said) == 3:
+            session.stop()
+    assert len(said) == 3
+    assert session.messages[-1]["content"] == "".join(said).strip()
+    assert not session.last.finished
+
+
+def test_a_reset_in_mid_answer_leaves_nothing_of_it(model, tokenizer, monkeypatch):
+    play(monkeypatch, tokenizer, "One two three four.")
+    session = sampling.ChatSession(model, tokenizer)
+    pieces = session.ask("Count.")
+    next(pieces)
+    session.reset()
+    pieces.close()
+    assert session.messages == []
+    with pytest.raises(CourseError, match="no question yet"):
+        session.again()
+
+
+def test_an_answer_that_was_cut_off_is_remembered_as_whole_sentences(model, tokenizer, monkeypatch):
+    play(monkeypatch, tokenizer, "He came . She asked why")
+    session = sampling.ChatSession(model, tokenizer, Settings(max_new_tokens=14))
+    raw = "".join(session.ask("And?"))
+    assert raw.startswith("He came . She")
+    assert session.messages[-1]["content"] == "He came."
+
+
+def test_a_full_window_says_so_and_frees_a_quarter(tokenizer):
+    model = small_model(tokenizer, context=256, endless=True)
+    session = sampling.ChatSession(model, tokenizer, GREEDY, system="Be kind.")
+    lengths, drops = [], []
+    for turn in range(40):
+        dropped = session.dropped
+        "".join(session.ask(f"the mill {turn}"))
+        lengths.append(len(session.last.prompt))
+        drops.append(session.dropped - dropped)
+        assert session.last.prompt[: len(tokenizer.encode("Be kind.")) + 1][0] == tokenizer.special["<|system|>"]
+    assert max(lengths) <= 256 - GREEDY.max_new_tokens
+    full = [turn for turn, drop in enumerate(drops) if drop]
+    assert len(full) >= 2
+    assert min(b - a for a, b in zip(full, full[1:], strict=False)) > 1, "the window must not slide with every turn"
+    assert all(lengths[turn] <= 192 for turn in full)
+
+
+def test_a_conversation_is_saved_and_taken_up_again(model, tokenizer, monkeypatch, tmp_path):
+    play(monkeypatch, tokenizer, "Да , 😀.", "No.")
+    session = sampling.ChatSession(model, tokenizer, Settings(temperature=0.3, stop=("x",)), system="Be kind.")
+    "".join(session.ask("<|end|> 磨坊 \ud83d?"))
+    session.save(tmp_path / "new" / "talk.json")
+    other = sampling.ChatSession(model, tokenizer)
+    other.load(tmp_path / "new" / "talk.json")
+    assert other.messages == session.messages
+    assert [m["content"] for m in other.messages] == ["<|end|> 磨坊 \ufffd?", "Да, 😀."]
+    assert (other.system, other.settings) == (session.system, session.settings)
+    "".join(other.again())
+    assert other.messages[-1]["content"] == "No."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "\x00",
+        '{"format": "course conversation 1", "system": "", "settings": {"heat": 1}, "messages": []}',
+    ]
+    + [
+        json.dumps({"format": "course conversation 1", "system": "", "settings": {"stop": []}, "messages": messages})
+        for messages in ([{"role": "user", "content": "a"}], [{"role": "assistant", "content": "a"}], [3], 3)
+    ],
+)
+def test_files_that_hold_no_conversation_are_refused_and_change_nothing(model, tokenizer, monkeypatch, tmp_path, text):
+    play(monkeypatch, tokenizer, "Yes.")
+    session = sampling.ChatSession(model, tokenizer)
+    "".join(session.ask("Is it?"))
+    before = list(session.messages)
+    (tmp_path / "talk.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CourseError, match="no saved conversation"):
+        session.load(tmp_path / "talk.json")
+    with pytest.raises(CourseError, match="Can't read"):
+        session.load(tmp_path / "nothing.json")
+    with pytest.raises(CourseError, match="Can't save"):
+        session.save(tmp_path / "talk.json" / "below.json")
+    assert session.messages == before

@@ -1,0 +1,226 @@
+"""Finding the model, and talking to it in a terminal."""
+
+import json
+import os
+import random
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT
+from small_chat import TEXT, play, save_model, small_model, small_tokenizer
+
+import artifacts
+import chat as terminal
+import sampling
+from artifacts import CourseError
+from bpe_tokenizer import BPETokenizer
+from decoding import Settings
+
+GREEDY = Settings(temperature=0, max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return small_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return small_model(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer):
+    rng = random.Random(5)
+    return [[rng.randrange(8, tokenizer.vocab_size) for _ in range(n)] for n in (9, 3, 30)]
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """The folder of artifacts, which conftest.py keeps apart for each test."""
+    return tmp_path / "artifacts"
+
+
+# ---- loading and the terminal
+
+
+def test_the_newest_chat_model_is_loaded(model, tokenizer, shelf, prompts):
+    with pytest.raises(CourseError, match="no trained chat model"):
+        sampling.load_chat()
+    for preset, age in (("tiny", 100), ("cpu", 200)):
+        manifest = save_model(model, tokenizer, preset) / "manifest.json"
+        os.utime(manifest, (manifest.stat().st_atime, manifest.stat().st_mtime - age))
+    loaded, its_tokenizer, name = sampling.load_chat()
+    assert name == "tiny"
+    cpu_model = loaded.to("cpu")
+    expected = sampling.generate_batch(model, tokenizer, prompts, GREEDY)
+    assert sampling.generate_batch(cpu_model, its_tokenizer, prompts, GREEDY) == expected
+    assert sampling.load_chat("cpu")[2] == "cpu"
+
+
+def test_a_model_with_another_tokenizer_is_refused(model, shelf):
+    save_model(model, BPETokenizer.train([TEXT], 290), "tiny")
+    with pytest.raises(CourseError, match="300 tokens, the tokenizer 290"):
+        sampling.load_chat("tiny")
+
+
+def test_a_model_that_cannot_be_read_is_one_line_without_private_paths(model, tokenizer, shelf):
+    folder = save_model(model, tokenizer, "tiny")
+    (folder / "model" / "model.safetensors").write_bytes(b"nothing")
+    artifacts.finish(folder, ["model/model.safetensors"])
+    with pytest.raises(
+        CourseError, match=r"^artifacts/tiny/sft/model holds no readable model: .*6_SFT_Training again\.$"
+    ):
+        sampling.load_chat("tiny")
+
+
+def test_the_terminal_chat(model, tokenizer, shelf, monkeypatch, capsys):
+    save_model(model, tokenizer, "tiny")
+    lines = iter(["hello", "", "/settings temperature=0", "/settings heat=3", "/settings top_k=x", "/reset", "/what"])
+
+    def typed(_):
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", typed)
+    play(monkeypatch, tokenizer, "Good day.")
+    assert terminal.main(["--preset", "tiny"]) == 0
+    output = capsys.readouterr().out
+    for part in ("Good day.", "temperature=0.0", "No setting 'heat'", "Can't set top_k to 'x'", "new conversation"):
+        assert part in output
+    assert "Traceback" not in output
+
+
+def test_ctrl_c_ends_the_answer_and_not_the_chat(model, tokenizer, monkeypatch, capsys):
+    lines = iter(["hello", "again", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    tokens = iter([*tokenizer.encode("One"), KeyboardInterrupt, *tokenizer.encode("Two"), 5])
+
+    def next_token(*_):
+        token = next(tokens)
+        if token is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return torch.tensor([token])
+
+    monkeypatch.setattr(sampling, "choose_tokens", next_token)
+    session = sampling.ChatSession(model, tokenizer)
+    terminal.chat(session)
+    assert [m["content"] for m in session.messages] == ["hello", "One", "again", "Two"]
+    assert "(stopped)" in capsys.readouterr().out
+
+
+def test_without_a_model_the_chat_says_so_in_one_line(shelf, capsys):
+    assert terminal.main([]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "run the course first" in error
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "llama", "hidden_size": 64}', "not JSON", "[]"])
+def test_a_foreign_model_folder_is_one_line(model, tokenizer, shelf, capsys, config):
+    folder = save_model(model, tokenizer, "tiny")
+    (folder / "model" / "config.json").write_text(config, encoding="utf-8")
+    artifacts.finish(folder, ["model/model.safetensors", "model/config.json"])
+    assert terminal.main(["--preset", "tiny"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "holds no readable model" in error
+
+
+class Terminal:
+    """``chat.py`` as a person sees it: in a terminal of its own."""
+
+    def __init__(self, *arguments: str):
+        import pty
+
+        self.end, other = pty.openpty()
+        command = [sys.executable, str(ROOT / "python_files" / "chat.py"), *arguments]
+        environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True,
+            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(other)
+        self.seen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.end, text.encode())
+
+    def wait_for(self, text: str, seconds: float = 60) -> str:
+        """What came up to and with ``text``."""
+        until = time.monotonic() + seconds
+        while text not in self.seen:
+            assert time.monotonic() < until, f"waited for {text!r}, saw {self.seen[-800:]!r}"
+            if select.select([self.end], [], [], 0.1)[0]:
+                self.seen += os.read(self.end, 65536).decode("utf-8", "replace")
+        came, self.seen = self.seen.split(text, 1)
+        return came + text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals of this kind")
+def test_a_real_terminal_ctrl_c_history_and_commands(tokenizer, shelf, tmp_path):
+    save_model(small_model(tokenizer, context=2048, endless=True), tokenizer, "tiny")
+    screen = Terminal("--preset", "tiny")
+    try:
+        screen.wait_for("> ")
+        screen.type("/settings temperature=0\n")
+        screen.wait_for("temperature=0.0")
+        screen.wait_for("> ")
+        screen.type("/settings max_new_tokens=1900\n")
+        screen.wait_for("max_new_tokens=1900")
+        screen.wait_for("> ")
+        screen.type("the mill\n")
+        screen.wait_for("the mill\r\n")
+        while len(screen.seen) < 40:  # an answer is under way
+            screen.seen += os.read(screen.end, 4096).decode("utf-8", "replace")
+        screen.type("\x03")
+        screen.wait_for("(stopped)")
+        screen.wait_for("> ")
+        assert screen.process.poll() is None
+        screen.type("\x03")
+        screen.wait_for("(/quit leaves)")
+        screen.wait_for("> ")
+        screen.type(f"/save {tmp_path / 'talk.json'}\n")
+        screen.wait_for("(2 messages saved")
+        screen.wait_for("> ")
+        screen.type("/reset\n")
+        screen.wait_for("(a new conversation)")
+        screen.wait_for("> ")
+        screen.type(f"/load {tmp_path / 'talk.json'}\n")
+        screen.wait_for("(2 messages read")
+        screen.wait_for("> ")
+        screen.type("/dance\n")
+        screen.wait_for("There is no /dance.")
+        screen.wait_for("> ")
+        screen.type("\x1b[A\n")  # arrow up: the line before
+        screen.wait_for("There is no /dance.")
+        screen.wait_for("> ")
+        screen.type("/quit\n")
+        assert screen.process.wait(timeout=20) == 0
+    finally:
+        screen.process.kill()
+        screen.process.wait()
+        os.close(screen.end)
+    saved = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
+    assert [m["role"] for m in saved["messages"]] == ["user", "assistant"]
+    assert saved["settings"]["max_new_tokens"] == 1900
+
+
+def test_a_backslash_goes_on_with_the_next_line_and_again_asks_anew(model, tokenizer, monkeypatch, capsys):
+    lines = iter(["one\\", "two", "/again", "/system Be kind.", "/system", "/save", "/help", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    play(monkeypatch, tokenizer, "First.", "Second\x1b[2J.")
+    session = sampling.ChatSession(model, tokenizer)
+    terminal.chat(session)
+    assert session.messages[0]["content"] == "one\ntwo"
+    assert len(session.messages) == 2
+    output = capsys.readouterr().out
+    for part in ("First.", "Second\ufffd[2J.", "(from the next question on)", "/save needs the name", "starts a new"):
+        assert part in output
+    assert "\x1b" not in output
