@@ -1,6 +1,6 @@
 """Kills training at random moments, runs it again each time, and compares all losses with an undisturbed run.
 
-python benchmarks/kill_training.py [SHARDS_FOLDER] [--times 20] [--steps 120]
+python benchmarks/kill_training.py [SHARDS_FOLDER] [--times 20] [--steps 120] [--compile]
 """
 # ruff: noqa: E402
 
@@ -31,7 +31,7 @@ from train import TrainConfig, Trainer
 torch.manual_seed(1)
 model = GPT(GPTConfig(4096, 128, 2, 128, 2, 1))
 config = TrainConfig(max_steps=int(sys.argv[4]), eval_every=10, eval_batches=2, checkpoint_every=7, device="cpu",
-                     tensorboard=False)
+                     compile=sys.argv[5] == "True", tensorboard=False)
 data = PretrainDataset(sys.argv[2], "train", 128, 8, seed=1)
 Trainer(model, data, config, sys.argv[3], PretrainDataset(sys.argv[2], "validation", 128, 8)).run()
 """
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compile", action="store_true", help="with torch.compile")
     options = parser.parse_args()
     generator = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
@@ -56,7 +57,7 @@ def main() -> None:
         (root / "run.py").write_text(RUN, encoding="utf-8")
 
         def start(out: str) -> subprocess.Popen:
-            facts = [PYTHON_FILES, options.shards, root / out, str(options.steps)]
+            facts = [PYTHON_FILES, options.shards, root / out, str(options.steps), str(options.compile)]
             return subprocess.Popen([sys.executable, root / "run.py", *facts], stderr=subprocess.DEVNULL)
 
         started = time.perf_counter()

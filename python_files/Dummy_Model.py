@@ -143,7 +143,10 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+        y = F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+        if torch.is_autocast_enabled(x.device.type):  # once here, not in each of the products that read it
+            y = y.to(torch.get_autocast_dtype(x.device.type))
+        return y
 
 
 class RotaryEmbedding(nn.Module):
@@ -160,16 +163,17 @@ class RotaryEmbedding(nn.Module):
         self.register_buffer("cos", angles.cos().float(), persistent=False)
         self.register_buffer("sin", angles.sin().float(), persistent=False)
 
-    def at(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines for positions (T,) or (B, T), shaped to meet (B, H, T, D/2)."""
-        cos, sin = self.cos[positions].to(dtype), self.sin[positions].to(dtype)
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines for positions (T,) or (B, T), shaped to meet (B, H, T, D)."""
+        cos, sin = self.cos[positions], self.sin[positions]  # (T, D/2) or (B, T, D/2)
+        cos, sin = torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
         return (cos, sin) if positions.dim() == 1 else (cos[:, None], sin[:, None])
 
     @staticmethod
     def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Turns each pair of channels of x (B, H, T, D) by its position's angle."""
-        x1, x2 = x.chunk(2, dim=-1)
-        return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)
+        """Turns each pair of channels (x1, x2) of x (B, H, T, D) into (x1 cos - x2 sin, x2 cos + x1 sin)."""
+        partner = x.roll(x.shape[-1] // 2, dims=-1)  # x2 where x1 is, and the other way round
+        return x * cos.to(x.dtype) + partner * sin.to(x.dtype)
 
 
 class MultiHeadAttention(nn.Module):
@@ -233,6 +237,11 @@ class Block(nn.Module):
         return x + self.mlp(self.mlp_norm(x))
 
 
+def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of a chunk of rows: x (N, C) and targets (N,), in nats, not yet divided by their number."""
+    return F.linear_cross_entropy(x, weight, targets, reduction="sum")
+
+
 class GPT(nn.Module):
     """Token ids in, a score for every possible next token out."""
 
@@ -276,7 +285,7 @@ class GPT(nn.Module):
             causal = torch.ones(T, T, dtype=torch.bool, device=ids.device).tril()
             mask = ((document_ids[:, :, None] == document_ids[:, None, :]) & causal)[:, None]  # (B, 1, T, T)
         x = self.embedding(ids)  # (B, T) -> (B, T, C)
-        rotation = self.rotary.at(positions, x.dtype)
+        rotation = self.rotary.at(positions)
         for layer, block in enumerate(self.blocks):
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotation, mask, cache, layer, use_reentrant=False)
@@ -305,18 +314,17 @@ class GPT(nn.Module):
     def loss(self, ids: Tensor, targets: Tensor, document_ids: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats over the targets (B, T) that are not -100."""
         x, targets = self.hidden(ids, document_ids).flatten(0, 1), targets.flatten()  # (B T, C), (B T,)
-        learned = targets != -100
-        if not bool(learned.all()):
-            # Most of a conversation is not learned: the costliest product is done for the rest alone.
-            x, targets = x[learned], targets[learned]
-        weight, options = self.embedding.weight, None
-        if len(x) * len(weight) > LOGITS_AT_ONCE:
-            # So many logits would be most of the memory: a chunk of rows at a time, and its gradients at once.
-            options = nn.LinearCrossEntropyOptions(batch_chunk_size=512, chunking_method=None)
-            if torch.is_autocast_enabled(x.device.type):  # this path doesn't cast for itself
-                dtype = torch.get_autocast_dtype(x.device.type)
-                x, weight = x.to(dtype), weight.to(dtype)
-        return F.linear_cross_entropy(x, weight, targets, options=options)
+        learned = targets != -100  # most of a conversation isn't: the costliest product is done for the rest alone
+        x, targets = x[learned], targets[learned]
+        weight, rows = self.embedding.weight, max(1, LOGITS_AT_ONCE // self.config.vocab_size)
+        if len(x) <= rows:
+            return F.linear_cross_entropy(x, weight, targets)
+        # So many logits would be most of the memory: a chunk of rows at a time, made again for the backward pass.
+        # (The function's own chunks would sum bfloat16 losses in bfloat16, which leaves two digits of the loss.)
+        total = x.new_zeros((), dtype=torch.float32)
+        for x_chunk, targets_chunk in zip(x.split(rows), targets.split(rows), strict=True):
+            total = total + checkpoint(_summed_loss, x_chunk, weight, targets_chunk, use_reentrant=False)
+        return total / len(x)
 
     def new_cache(self, batch: int, length: int | None = None) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``length`` tokens (the whole context if None)."""

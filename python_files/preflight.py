@@ -5,7 +5,10 @@ what a row costs and what a step costs whatever its rows. The rest is arithmetic
 """
 
 import argparse
+import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -63,6 +66,19 @@ def model_config(preset: Preset) -> GPTConfig:
     )
 
 
+def can_compile(preset: Preset) -> bool:
+    """Whether to use ``torch.compile``: the preset wants it, and there is what it needs to make code with.
+
+    That is Triton for a GPU and a C++ compiler for a processor. On Windows and on Apple's GPU it isn't tried.
+    """
+    kind = choose_device().type
+    if sys.platform == "win32" or not preset.compile or kind == "mps":
+        return False
+    if kind == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")) is not None
+
+
 def _train_steps(preset: Preset, rows: int, passes: int, steps: int) -> float:
     """Seconds of one training step on random tokens, after one step to warm up."""
     config = model_config(preset)
@@ -75,7 +91,8 @@ def _train_steps(preset: Preset, rows: int, passes: int, steps: int) -> float:
             ids = torch.randint(config.vocab_size, (rows * passes, config.context_length))
             return ids, ids
 
-    trainer = Trainer(GPT(config), RandomRows(), TrainConfig(steps + 1, micro_batch_size=rows), folder=".")
+    settings = TrainConfig(steps + 1, micro_batch_size=rows, compile=can_compile(preset))
+    trainer = Trainer(GPT(config), RandomRows(), settings, folder=".")
     trainer.learn(0)
     started = time.perf_counter()
     for step in range(steps):

@@ -35,6 +35,7 @@ class Preset:
     sft_lr: float
     sft_matrix_lr: float
     sft_context_length: int
+    compile: bool = False  # torch.compile, where it can work: pays when a run takes longer than minutes
     seed: int = 1337
 
     @property
@@ -48,14 +49,14 @@ PRESETS = {
         name="tiny", n_layer=4, n_embd=256, n_head=4, n_kv_head=2, context_length=256, vocab_size=4096,
         books="packaged", book_limit=None, micro_batch=8,
         pretrain_batch=8, pretrain_steps=300, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=20_000, sft_batch=8, sft_steps=600, sft_lr=2e-3, sft_matrix_lr=0.02, sft_context_length=256,
+        sft_conversations=32_000, sft_batch=8, sft_steps=1000, sft_lr=2e-3, sft_matrix_lr=0.02, sft_context_length=256,
     ),
     "cpu": Preset(
         name="cpu", n_layer=6, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
         books="hf", book_limit=300, micro_batch=4,
-        pretrain_batch=16, pretrain_steps=1500, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=100_000, sft_batch=16, sft_steps=1000, sft_lr=2e-3, sft_matrix_lr=0.02,
-        sft_context_length=512,
+        pretrain_batch=16, pretrain_steps=1000, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
+        sft_conversations=110_000, sft_batch=16, sft_steps=1200, sft_lr=2e-3, sft_matrix_lr=0.02,
+        sft_context_length=512, compile=True,
     ),
     "full": Preset(
         name="full", n_layer=15, n_embd=768, n_head=12, n_kv_head=12, context_length=1024, vocab_size=32768,
