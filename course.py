@@ -23,12 +23,9 @@ PYTHON_FILES = ROOT / "python_files"
 REQUIREMENTS = ROOT / "requirements.txt"
 OLDEST = (3, 11)
 INSTALL_BYTES = 3_000_000_000  # torch and the rest; with its GPU libraries on Linux it can be twice that
-# Read by Linux's libraries when Python starts; each changes how long training takes, none what it computes.
-QUICK = {
-    "GOMP_SPINCOUNT": "20000",  # threads wait awake, but not long: with other work on the cores that costs the most
-    "MALLOC_MMAP_MAX_": "0",  # large tensors come from memory that was used before, not from fresh pages
-    "MALLOC_TRIM_THRESHOLD_": "8000000000",  # bytes that are kept for the next tensor
-}
+# Read by torch's threads on Linux. They wait for each other awake, but not for long: where other work is on the cores
+# as well, long waiting makes training several times slower, and on idle ones short waiting costs nothing.
+QUICK = {"GOMP_SPINCOUNT": "20000"}
 MARKER = "course_requirements.sha256"  # in .venv: what was installed there, written after it all was
 
 

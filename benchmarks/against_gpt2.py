@@ -152,7 +152,7 @@ def main() -> None:
         print(f"baseline, {options.minutes} minutes at {rate}: {target:.4f} bits per byte", flush=True)
         print("   ", " ".join(f"{s:.0f}s {loss * bits:.3f}" for s, loss in curve), flush=True)
     muon = {"optimizer": "muon", "lr": options.lr, "matrix_lr": options.matrix_lr, "schedule": options.schedule}
-    for minutes in (options.minutes, options.minutes / 3):
+    for minutes in (options.minutes / 3, options.minutes):
         curve = learn(ours(), muon, data, minutes, 10)
         there = [seconds for seconds, loss in curve if loss * bits <= target]
         when = f"reached {target:.4f} after {there[0]:.0f} s" if there else f"never reached {target:.4f}"

@@ -38,6 +38,7 @@ def train(name: str, shards: Path, folder: Path, steps: int) -> tuple[int, list[
     }  # fmt: skip
     command = [sys.executable, PYTHON_FILES / "train.py", shards, folder, "--no-tensorboard"]
     command += [f"--{key}={value}" for key, value in settings.items()]
+    command += ["--compile"] if preflight.can_compile(p) else []
     with open(folder.with_suffix(".out"), "w+", encoding="utf-8") as out:
         process = psutil.Popen([str(part) for part in command], stdout=out, stderr=subprocess.DEVNULL)
         peak = 0

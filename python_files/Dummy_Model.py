@@ -19,6 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 # The loss makes at most so many logits at a time.
 LOGITS_AT_ONCE = 2**24
+# ... and works on a multiple of so many places.
+ROWS_TOGETHER = 256
 
 
 @dataclass(frozen=True)
@@ -314,17 +316,21 @@ class GPT(nn.Module):
     def loss(self, ids: Tensor, targets: Tensor, document_ids: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats over the targets (B, T) that are not -100."""
         x, targets = self.hidden(ids, document_ids).flatten(0, 1), targets.flatten()  # (B T, C), (B T,)
-        learned = targets != -100  # most of a conversation isn't: the costliest product is done for the rest alone
-        x, targets = x[learned], targets[learned]
-        weight, rows = self.embedding.weight, max(1, LOGITS_AT_ONCE // self.config.vocab_size)
-        if len(x) <= rows:
+        # Most of a conversation is not learned: the costliest product is done for the rest alone. Some ignored rows
+        # fill up the number: oneDNN keeps what it prepares for a shape, and ever new shapes would eat the memory.
+        learned = targets != -100
+        rows = learned.nonzero()[:, 0]
+        rows = torch.cat((rows, (~learned).nonzero()[: -len(rows) % ROWS_TOGETHER, 0]))
+        x, targets = x[rows], targets[rows]
+        weight, size = self.embedding.weight, max(1, LOGITS_AT_ONCE // self.config.vocab_size)
+        if len(x) <= size:
             return F.linear_cross_entropy(x, weight, targets)
         # So many logits would be most of the memory: a chunk of rows at a time, made again for the backward pass.
         # (The function's own chunks would sum bfloat16 losses in bfloat16, which leaves two digits of the loss.)
         total = x.new_zeros((), dtype=torch.float32)
-        for x_chunk, targets_chunk in zip(x.split(rows), targets.split(rows), strict=True):
+        for x_chunk, targets_chunk in zip(x.split(size), targets.split(size), strict=True):
             total = total + checkpoint(_summed_loss, x_chunk, weight, targets_chunk, use_reentrant=False)
-        return total / len(x)
+        return total / learned.sum()
 
     def new_cache(self, batch: int, length: int | None = None) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``length`` tokens (the whole context if None)."""
