@@ -34,10 +34,11 @@ class Answer(NamedTuple):
     expected: str
     answer: str
     correct: bool
+    split: str = ""
 
 
 def read_questions(path: str | Path, limit: int | None = None) -> list[Conversation]:
-    """Reads a file of ``{"kind", "messages"}`` lines; with ``limit``, that many spread evenly over the file.
+    """Reads a file of ``{"kind", "messages", "split"}`` lines; with ``limit``, that many spread evenly over the file.
 
     Raises:
         MissingArtifact: there is no such file.
@@ -50,7 +51,7 @@ def read_questions(path: str | Path, limit: int | None = None) -> list[Conversat
     if limit is not None and limit < len(lines):
         lines = [lines[i * len(lines) // limit] for i in range(limit)]
     try:
-        return [Conversation(row["kind"], row["messages"]) for row in map(json.loads, lines)]
+        return [Conversation(row["kind"], row["messages"], row.get("split", "")) for row in map(json.loads, lines)]
     except (ValueError, KeyError, TypeError):
         raise CourseError(
             f"Damaged {artifacts.relative(path)}: a line of it is no question; run the notebooks of 5_SFT_Data again."
@@ -114,7 +115,8 @@ def answers(
 ) -> list[Answer]:
     """Asks each question and compares: the likeliest answer must equal the expected one, letter by letter.
 
-    White space at the ends alone is forgiven.
+    White space at the ends alone is forgiven. In the course's own set the wording of a question decides the
+    wording of its answer, so there is always exactly one.
 
     Args:
         questions: conversations whose last message is the expected answer; those before it are shown to the model.
@@ -136,7 +138,8 @@ def answers(
     rows = []
     for question, wanted, ids in zip(questions, expected, made, strict=True):
         answer = tokenizer.decode(ids).strip()
-        rows.append(Answer(question.kind, question.messages[-2]["content"], wanted, answer, answer == wanted))
+        asked = question.messages[-2]["content"]
+        rows.append(Answer(question.kind, asked, wanted, answer, answer == wanted, question.split))
     return rows
 
 
@@ -146,6 +149,30 @@ def accuracy_by_kind(rows: Iterable[Answer]) -> dict[str, float]:
     for row in rows:
         marks.setdefault(row.kind, []).append(row.correct)
     return {kind: sum(marks[kind]) / len(marks[kind]) for kind in sorted(marks)}
+
+
+def accuracy_by_split(rows: Iterable[Answer]) -> dict[str, dict[str, float]]:
+    """``accuracy_by_kind`` for each of the splits ``"known"``, ``"unseen"`` and ``"phrasing"`` that occurs."""
+    splits: dict[str, list[Answer]] = {}
+    for row in rows:
+        splits.setdefault(row.split, []).append(row)
+    return {split: accuracy_by_kind(some) for split, some in splits.items()}
+
+
+def interval(right: int, asked: int) -> tuple[float, float]:
+    """The shares between which the true one lies in 19 cases of 20, when ``right`` of ``asked`` were right.
+
+    Wilson's score interval (1927): unlike "plus or minus two standard errors" it is honest near 0 and 1 too.
+
+    Raises:
+        CourseError: nothing was asked.
+    """
+    if not asked:
+        raise CourseError("Nothing was asked, so there is no share to be uncertain about.")
+    share, z = right / asked, 1.96
+    middle = (share + z * z / (2 * asked)) / (1 + z * z / asked)
+    half = z * math.sqrt(share * (1 - share) / asked + z * z / (4 * asked * asked)) / (1 + z * z / asked)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def answer_accuracy(
