@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--tune-minutes", type=float, default=1.5)
-    parser.add_argument("--rates", type=float, nargs="*", default=[1e-3, 2e-3, 4e-3, 8e-3])
+    parser.add_argument("--rates", type=float, nargs="*", default=[5e-4, 1e-3, 2e-3, 4e-3])
     parser.add_argument("--baseline", type=float, help="bits per byte of an earlier baseline: runs ours alone")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--matrix-lr", type=float, default=0.02)
