@@ -4,6 +4,7 @@ import json
 import os
 import random
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -137,14 +138,21 @@ class Terminal:
     """``chat.py`` as a person sees it: in a terminal of its own."""
 
     def __init__(self, *arguments: str):
+        import fcntl
         import pty
+        import termios
 
         self.end, other = pty.openpty()
         command = [sys.executable, str(ROOT / "python_files" / "chat.py"), *arguments]
         environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+
+        def sit_down() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where a shell runs the tests in the background
+
         self.process = subprocess.Popen(
             command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True,
-            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+            preexec_fn=sit_down,
         )  # fmt: skip
         os.close(other)
         self.seen = ""
