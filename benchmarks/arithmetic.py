@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import torch
 
 from Dummy_Model import GPT
-from preflight import model_config
+from preflight import can_compile, model_config
 from presets import PRESETS
 from train import TrainConfig, Trainer
 
@@ -38,12 +38,14 @@ def main() -> None:
             ids = torch.randint(config.vocab_size, (rows, config.context_length))
             return ids, ids
 
-    settings = TrainConfig(1000, micro_batch_size=preset.micro_batch, precision=options.precision)
+    compiled = can_compile(preset)
+    settings = TrainConfig(1000, micro_batch_size=preset.micro_batch, precision=options.precision, compile=compiled)
     trainer = Trainer(GPT(config), RandomRows(), settings, ".")
     trainer.learn(0)
+    trainer.learn(0)  # compiling ends with the second
     a, b = torch.randn(4096, 768), torch.randn(768, 3072)
     step_flops = config.flops_per_token() * rows * config.context_length
-    print(f"{preset.name}: {config.n_parameters / 1e6:.1f}M parameters, {trainer.precision}, "
+    print(f"{preset.name}: {config.n_parameters / 1e6:.1f}M parameters, {trainer.precision}, compiled: {compiled}, "
           f"{step_flops / 1e9:,.0f} billion operations a step")  # fmt: skip
     shares = []
     for step in range(1, options.rounds + 1):
