@@ -28,6 +28,7 @@ import torch
 import presets
 from decoding import Settings
 from Dummy_Model import GPT, GPTConfig
+from qwen3_folder import weight_names
 from sampling import generate_batch
 
 BANDWIDTH_BYTES = 512 * 2**20
@@ -78,13 +79,9 @@ def as_transformers(model: GPT) -> torch.nn.Module:
         attention_bias=False,
     )
     theirs = transformers.Qwen3ForCausalLM(settings).eval()
-    names = {"blocks.": "layers.", ".attention_norm": ".input_layernorm", ".mlp_norm": ".post_attention_layernorm"}
-    names |= {".attention.": ".self_attn.", "embedding.": "embed_tokens."}
-    weights = {"lm_head.weight": model.embedding.weight}
-    for name, value in model.state_dict().items():
-        for ours, other in names.items():
-            name = name.replace(ours, other)
-        weights["model." + name] = value
+    ours = model.state_dict()
+    weights = {other: ours[name] for name, other, _ in weight_names(config.n_layer)}
+    weights["lm_head.weight"] = model.embedding.weight
     theirs.load_state_dict(weights, strict=True)
     return theirs
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,7 +78,9 @@ def can_compile(preset: Preset) -> bool:
         return False
     if kind == "cuda":
         return importlib.util.find_spec("triton") is not None
-    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")) is not None
+    compiler = shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
+    # Some systems keep Python's headers in a package of their own, and what is compiled includes them.
+    return compiler is not None and (Path(sysconfig.get_path("include")) / "Python.h").is_file()
 
 
 def _train_steps(preset: Preset, rows: int, passes: int, steps: int) -> float:

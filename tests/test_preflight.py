@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 import preflight
 from artifacts import CourseError
@@ -94,3 +95,17 @@ def test_failed_steps_are_one_line():
 def test_the_command(capsys):
     main(["--no-timing", "--preset", "cpu"])
     assert "preset cpu" in capsys.readouterr().out
+
+
+def test_compiling_needs_a_compiler_and_pythons_headers(monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight, "choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(preflight.sys, "platform", "linux")
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(preflight.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: "/usr/bin/g++")
+    assert preflight.can_compile(PRESETS["cpu"]) and not preflight.can_compile(PRESETS["tiny"])
+    (tmp_path / "Python.h").unlink()
+    assert not preflight.can_compile(PRESETS["cpu"])
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: None)
+    assert not preflight.can_compile(PRESETS["cpu"])
