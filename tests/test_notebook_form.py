@@ -18,7 +18,7 @@ PHASES = [
 ]
 SETUP = """import sys
 
-sys.path[:0] = ["../python_files", "python_files"]"""
+sys.path[:0] = ["../python_files", "python_files", "course/python_files"]"""
 LONGEST_CELL, MEDIAN_CELL, LARGEST_FILE = 30, 8, 1_000_000
 ADDRESS = re.compile(r"\b(?:at )?0x[0-9a-fA-F]{6,}")
 ABSOLUTE = re.compile(r"(?<![\w.:/<])/(?:home|Users|root|tmp|private|var|mnt|opt|content)/\w|\b[A-Z]:\\{1,2}Users\\")
