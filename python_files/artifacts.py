@@ -118,6 +118,21 @@ def finish(folder: Path, files: Iterable[str | Path], **facts: Any) -> dict:
     return manifest
 
 
+def extend(folder: Path, files: Iterable[str | Path], **facts: Any) -> dict:
+    """``finish`` for a phase that several notebooks share, so that they can be run in any order, and again.
+
+    What the manifest has already stays in it: its facts, and those of its files that haven't changed since.
+    """
+    folder, own = Path(folder), {Path(f).as_posix() for f in files}
+    try:
+        earlier = read_json(folder / "manifest.json")
+        listed = {name: entry["sha256"] for name, entry in earlier.pop("files").items() if name not in own}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or a damaged one
+        earlier, listed = {}, {}
+    kept = [name for name, known in listed.items() if (folder / name).is_file() and sha256(folder / name) == known]
+    return finish(folder, [*kept, *own], **{**earlier, **facts})
+
+
 def begin(folder: Path) -> None:
     """Declares a phase under way: its manifest goes, so that half-made results are not trusted."""
     (Path(folder) / "manifest.json").unlink(missing_ok=True)

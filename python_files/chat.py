@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 
 import presets
+import trained_model
 from artifacts import CourseError
 from decoding import Settings
 from sampling import ChatSession, load_chat
@@ -156,14 +157,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         model, tokenizer, name = load_chat(options.preset)
-        session = ChatSession(model, tokenizer, Settings.for_preset(name), options.system)
+        session = ChatSession(model, tokenizer, Settings.for_preset(trained_model.settings_of(name)), options.system)
         if options.load:
             session.load(options.load)
-        print(f"Talking to the {name} model: {model.config.n_parameters / 1e6:.1f}M parameters.")
+        box = name == trained_model.BOX
+        if box:
+            print("No chat model has been trained here yet, so you talk to the one that comes with the course.")
+        title = "The model in the box" if box else f"The {name} model"
+        print(f"{title}: {model.config.n_parameters / 1e6:.1f}M parameters.")
         if options.web:
             import web_chat
 
-            web_chat.serve(session, title=f"The {name} model", port=options.port)
+            web_chat.serve(session, title=title, port=options.port)
         else:
             chat(session)
     except CourseError as error:

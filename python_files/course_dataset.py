@@ -25,9 +25,10 @@ SPLITS = ("known", "unseen", "phrasing")
 HELD_OUT_PAGES = 0.02  # of the training books' passages: for the exam alone
 # How often each kind comes. Finding an answer in a text is what the model is for, and copying is how it does it.
 OFTEN = {
-    **dict.fromkeys(PASSAGE_KINDS, 2), "where": 3, "who": 3, "what": 3, "repeating": 9, "follow_up": 3, "yes_no": 3,
-    "not_said": 3, "pairing": 2, "after": 2, "first": 2, "last": 2, "swapping": 2, "spelling": 2, "saying": 2,
-    "comparing": 2, "arithmetic": 2, "rewriting": 2, "system_short": 2,
+    **dict.fromkeys(PASSAGE_KINDS, 2), "where": 3, "who": 3, "what": 3, "repeating": 9, "follow_up": 4, "yes_no": 5,
+    "not_said": 5, "pairing": 3, "after": 2, "first": 2, "last": 2, "swapping": 2, "spelling": 2, "saying": 3,
+    "comparing": 4, "arithmetic": 2, "rewriting": 2, "system_short": 2, "containing": 3, "counting": 2,
+    "definition": 2, "book_next": 3, "book_first": 2,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import torch
 
 import artifacts
 import presets
+import trained_model
 from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer
 from Dummy_Model import GPT
@@ -33,14 +34,18 @@ def load_model(preset_name: str, phase: str) -> tuple[GPT, BPETokenizer]:
 def load_chat(preset_name: str | None = None) -> tuple[GPT, BPETokenizer, str]:
     """The chat model of a preset, or the newest of all; returns model, tokenizer and the preset's name.
 
+    Where none has been trained yet it is the model in the box, and the name is "box".
+
     Raises:
-        CourseError: there is none yet, or it is damaged.
+        CourseError: there is none, or it is damaged.
     """
     if preset_name is None:
         root = artifacts.artifacts_root()
         made = {name: root / name / "sft" / "manifest.json" for name in presets.PRESETS}
         made = {name: file.stat().st_mtime for name, file in made.items() if file.is_file()}
-        if not made:
+        if not made and not (trained_model.box_folder() / "model.safetensors").is_file():
             raise CourseError("There is no trained chat model yet: run the course first (python course.py run).")
-        preset_name = max(made, key=made.get)
+        preset_name = max(made, key=made.get, default=trained_model.BOX)
+    if preset_name == trained_model.BOX:
+        trained_model.unpack()
     return *load_model(preset_name, "sft"), preset_name

@@ -4,6 +4,7 @@ Conversations flow through here one after another, from their sources to rows of
 doesn't grow with their number.
 """
 
+import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -212,7 +213,7 @@ def render_entries(
             yield ids, mask
 
 
-def old_pages(books: Path, ledger: Ledger, length: int, seed: int, share: int = 8) -> Iterator[tuple]:
+def old_pages(books: Path, ledger: Ledger, length: int, seed: int, share: int = 16) -> Iterator[tuple]:
     """Training books as one row in ``share``, against forgetting: every token but the first is learned.
 
     Runs when all conversations are in the ledger, since their tokens decide how many pages there are.
@@ -239,6 +240,26 @@ def book_passages(books: Path, tokenizer: BPETokenizer, held_out: bool, tokens: 
     picked = np.unique(np.linspace(0, rows.steps_per_epoch - 1, wanted).astype(int))
     texts = (tokenizer.decode(rows.window(row).tolist()).replace("<|endoftext|>", "\n\n") for row in picked)
     return course_dataset.book_pages(texts, held_out=held_out)
+
+
+def held_out_exam(
+    books: Path, tokenizer: BPETokenizer, per_kind: int, seed: int
+) -> dict[str, list[course_dataset.Conversation]]:
+    """The questions put aside before anything is trained on, by split: "known", "unseen" and "phrasing".
+
+    Their passages are from books that may be trained on but for these very pages; those of "unseen" are from books
+    kept aside as a whole.
+
+    Args:
+        books: the folder of phase 2.
+        per_kind: questions of each kind in each split.
+    """
+    aside = book_passages(books, tokenizer, held_out=True)
+    lines = (books / "validation_texts.jsonl").read_text(encoding="utf-8").splitlines()
+    others = course_dataset.book_pages((json.loads(line)["text"] for line in lines), limit=2000)
+    pages = {split: others if split == "unseen" else aside for split in course_dataset.SPLITS}
+    pages = {split: check_passages(own, 2 * per_kind) for split, own in pages.items()}
+    return {split: course_dataset.held_out_questions(split, per_kind, seed, pages) for split in course_dataset.SPLITS}
 
 
 def check_passages(pages: Sequence[str], needed: int) -> Sequence[str]:

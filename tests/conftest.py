@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_chat import model, prompts, shelf, tokenizer  # noqa: F401 (fixtures, for several files)
 from small_training import one_thread, shards, straight  # noqa: F401 (fixtures, for several files)
 
 ROOT = Path(__file__).resolve().parent.parent

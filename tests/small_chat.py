@@ -1,7 +1,9 @@
 """A small random model with a real tokenizer, for the tests of everything that talks."""
 
+import random
 from pathlib import Path
 
+import pytest
 import torch
 
 import artifacts
@@ -11,6 +13,29 @@ from Dummy_Model import GPT, GPTConfig
 
 TEXT = "The miller's daughter walked to the mill, and the old miller asked her why she had come so late. " * 3
 CONTEXT = 64
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BPETokenizer:
+    return small_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: BPETokenizer) -> GPT:
+    return small_model(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer: BPETokenizer) -> list[list[int]]:
+    """Three prompts of random tokens, of different lengths."""
+    rng = random.Random(5)
+    return [[rng.randrange(8, tokenizer.vocab_size) for _ in range(n)] for n in (9, 3, 30)]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """The folder of artifacts, which conftest.py keeps apart for each test."""
+    return tmp_path / "artifacts"
 
 
 def small_tokenizer() -> BPETokenizer:

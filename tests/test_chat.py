@@ -1,10 +1,9 @@
 """The chat session, on a small random model."""
 
 import json
-import random
 
 import pytest
-from small_chat import play, small_model, small_tokenizer
+from small_chat import play, small_model
 
 import chat_format
 import sampling
@@ -12,28 +11,6 @@ from artifacts import CourseError
 from decoding import Settings
 
 GREEDY = Settings(temperature=0, max_new_tokens=12)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return small_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer):
-    return small_model(tokenizer)
-
-
-@pytest.fixture(scope="module")
-def prompts(tokenizer):
-    rng = random.Random(5)
-    return [[rng.randrange(8, tokenizer.vocab_size) for _ in range(n)] for n in (9, 3, 30)]
-
-
-@pytest.fixture
-def shelf(tmp_path):
-    """The folder of artifacts, which conftest.py keeps apart for each test."""
-    return tmp_path / "artifacts"
 
 
 # ---- talking

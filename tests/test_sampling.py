@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from small_chat import CONTEXT, play, small_model, small_tokenizer
+from small_chat import CONTEXT, play
 
 import presets
 import sampling
@@ -24,16 +24,6 @@ from decoding import (
 )
 
 GREEDY = Settings(temperature=0, max_new_tokens=12)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return small_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer):
-    return small_model(tokenizer)
 
 
 @pytest.fixture(scope="module")

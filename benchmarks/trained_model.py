@@ -1,0 +1,87 @@
+"""How good is the model in the box? Its figures, from nothing but the files of a fresh clone.
+
+    python benchmarks/trained_model.py [--kinds]
+    python benchmarks/trained_model.py --make artifacts/cpu/sft/model
+
+Bits per byte: over the beginnings of the packages' books that phase 2 keeps aside. The model was trained on other
+books alone, so it has read none of them. Right answers: the exam of phase 5, compared letter by letter. The questions
+of the 34 kinds that are not about books are the very ones of the training run's own exam; those about books are drawn
+from the packages' books here.
+
+With ``--make`` a trained chat model becomes the model in the box: exported in bfloat16 to 7_Sampling/trained_model/.
+"""
+# ruff: noqa: E402
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
+import artifacts
+import course_dataset
+import evaluate
+import export
+import trained_model
+from artifacts import CourseError
+from model_folders import load_model
+
+LARGEST = 30_000_000  # bytes: what a clone may be asked to carry
+
+
+def make(model_folder: Path) -> None:
+    """Exports a model into the box."""
+    folder = export.to_huggingface(model_folder, trained_model.box_folder(), "bfloat16")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    if size > LARGEST:
+        raise CourseError(f"The model takes {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}: choose a smaller one.")
+    print(f"{artifacts.relative(folder)}: {size / 1e6:.1f} MB")
+
+
+def share(rows: list[evaluate.Answer]) -> str:
+    """The share of right answers and between which shares the true one lies in 19 cases of 20."""
+    right = sum(row.correct for row in rows)
+    low, high = evaluate.interval(right, len(rows))
+    return f"{right:5} of {len(rows):5} = {right / len(rows):6.1%}  ({low:.1%} to {high:.1%})"
+
+
+def measure(by_kind: bool) -> None:
+    """Prints bits per byte and right answers."""
+    trained_model.unpack()
+    exam = trained_model.make_exam()
+    model, tokenizer = load_model(trained_model.BOX, "sft")
+    texts = (artifacts.require(trained_model.BOX, "books") / "validation_texts.jsonl").read_text(encoding="utf-8")
+    books = [json.loads(line) for line in texts.splitlines()]
+    started = time.monotonic()
+    bits = evaluate.bits_per_byte(model, tokenizer, [book["text"] for book in books], progress=True)
+    n_bytes = sum(len(book["text"].encode("utf-8")) for book in books)
+    print(f"{bits:.3f} bits per byte over {n_bytes:,} bytes of {len(books)} books")
+    for split in course_dataset.SPLITS:
+        questions = evaluate.read_questions(exam / f"heldout_{split}.jsonl")
+        rows = evaluate.answers(model, tokenizer, questions, progress=True)
+        others = [row for row in rows if row.kind not in course_dataset.BOOK_KINDS]
+        print(f"{split:9} all {len({row.kind for row in rows})} kinds  {share(rows)}")
+        print(f"{'':9} not about books  {share(others)}")
+        if by_kind:
+            shares = sorted(evaluate.accuracy_by_kind(rows).items(), key=lambda item: -item[1])
+            print("  " + "  ".join(f"{kind} {value:.0%}" for kind, value in shares))
+    print(f"measured in {time.monotonic() - started:.0f} s")
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--make", type=Path, metavar="FOLDER", help="put this trained chat model into the box")
+    parser.add_argument("--kinds", action="store_true", help="also print each kind of question")
+    options = parser.parse_args()
+    try:
+        make(options.make) if options.make else measure(options.kinds)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
