@@ -30,7 +30,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 import presets
-from artifacts import CourseError, artifacts_root, course_root, relative, write_text
+from artifacts import CourseError, artifacts_root, course_root, read_json, relative, write_json, write_text
 from notebook_outputs import cell_with_path, tidy
 
 INTERRUPT_SECONDS = 60.0  # what an interrupted training gets to save its checkpoint
@@ -277,6 +277,7 @@ def run_one(path: Path, preset: str, in_place: bool, progress: Progress) -> None
         raise CourseError(f"{name} cell {progress.cell}: {problem}")
     write_text(executed, text)
     failed.unlink(missing_ok=True)
+    keep_seconds(artifacts_root() / preset / "notebooks" / "seconds.json", name, progress.seconds())
     if in_place:
         if number := cell_with_path(notebook, private_folders()):
             raise CourseError(
@@ -284,6 +285,15 @@ def run_one(path: Path, preset: str, in_place: bool, progress: Progress) -> None
                 "show artifacts.relative(path) there."
             )
         write_text(path, text)
+
+
+def keep_seconds(file: Path, name: str, seconds: float) -> None:
+    """Notes in ``file``, beside the executed copies, how long the latest run of a notebook took."""
+    try:
+        earlier = read_json(file)
+    except (OSError, ValueError):
+        earlier = {}
+    write_json(file, {**earlier, name: round(seconds, 1)})
 
 
 def private_folders() -> list[Path]:

@@ -109,3 +109,30 @@ def test_compiling_needs_a_compiler_and_pythons_headers(monkeypatch, tmp_path):
     (tmp_path / "Python.h").touch()
     monkeypatch.setattr(preflight.shutil, "which", lambda name: None)
     assert not preflight.can_compile(PRESETS["cpu"])
+
+
+@pytest.mark.parametrize("name, rows", [("laptop", 4), ("h100", 64)])
+def test_a_gpu_that_is_not_here_is_predicted_and_said_to_be(name, rows, capsys):
+    main(["--preset", "full", "--gpu", name])
+    told = capsys.readouterr().out
+    assert "a prediction, nothing of it measured" in told and f"; {rows} should fit" in told
+    assert "hours of pretraining and" in told and "minutes of fine-tuning" in told
+
+
+def test_what_is_kept_for_the_way_back_is_what_autograd_keeps():
+    kept = {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    model = GPT(preflight.model_config(SMALL))
+    ids = torch.zeros(4, SMALL.context_length, dtype=torch.long)
+    hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", dtype=torch.bfloat16):
+        model.hidden(ids)
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    real = sum(storage.nbytes() for place, storage in kept.items() if place not in weights)
+    logits = 3 * 4 * 4 * SMALL.context_length * SMALL.vocab_size
+    assert preflight.kept_bytes(SMALL, 4) - logits == pytest.approx(real, rel=0.05)
+    assert preflight.kept_bytes(SMALL, 8) > 1.8 * preflight.kept_bytes(SMALL, 4)
