@@ -73,7 +73,7 @@ def _assemble(messages: Sequence[Message], texts: Iterator[list[int]], special: 
         ids += text
         ids.append(special[END])
         learned = 1 if role == "assistant" else 0
-        mask.append(0)  # the mark of the role is given, not learned
+        mask.append(0)  # the token of the role is given, not learned
         mask += [learned] * (len(text) + 1)
     return ids, mask
 

@@ -79,7 +79,7 @@ def to_huggingface(model_folder: str | Path, out_folder: str | Path, dtype: str 
         artifacts.write_text(folder / "README.md", card(model, tokenizer, facts, dtype, chat))
         files += ["model.safetensors", "config.json", "generation_config.json", "README.md"]
         made_from = artifacts.sha256(model_folder / "model.safetensors")
-        artifacts.finish(folder, files, exported="huggingface", dtype=dtype, made_from=made_from)
+        artifacts.finish(folder, files, exported="huggingface", dtype=dtype, made_from=made_from, facts=facts)
     return out_folder
 
 

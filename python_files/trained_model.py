@@ -46,12 +46,13 @@ def choose(preset: str) -> str:
     Raises:
         CourseError: the box is damaged, or there is no room for it.
     """
-    begun = any((artifacts.artifacts_root() / preset / phase).is_dir() for phase in ("pretrain", "sft"))
+    places = [artifacts.artifacts_root() / preset / phase for phase in ("pretrain", "sft")]
+    begun = any(any(place.glob("*")) for place in places)  # an empty folder is left by looking into it too early
     if begun or not (box_folder() / "model.safetensors").is_file():
         return preset
+    print(f"No model of the preset {preset} has been trained here yet: this is the model in the box.")
     unpack()
     make_exam()
-    print(f"No model of the preset {preset} has been trained here yet: this is the model in the box.")
     return BOX
 
 
@@ -61,7 +62,7 @@ def unpack() -> Path:
     Raises:
         CourseError: the box is damaged, or can't be unpacked.
     """
-    made_from = artifacts.sha256(box_folder() / "model.safetensors")
+    made_from, told = artifacts.sha256(box_folder() / "model.safetensors"), read_json(box_folder() / "manifest.json")
     for phase in ("sft", "pretrain"):
         folder = phase_folder(BOX, phase)
         if not _is_from(folder, made_from):
@@ -69,7 +70,8 @@ def unpack() -> Path:
             from_huggingface(box_folder()).save(folder / "model")
             names = save_tokenizer(BPETokenizer.load(box_folder()), folder / "model")
             files = [f"model/{name}" for name in [*names, "config.json", "model.safetensors"]]
-            artifacts.finish(folder, files, made_from=made_from, stands_in=phase == "pretrain")
+            facts = told.get("facts", {}) if phase == "sft" else {"stands_in": True}
+            artifacts.finish(folder, files, made_from=made_from, **facts)
     return phase_folder(BOX, "sft") / "model"
 
 

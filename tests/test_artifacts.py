@@ -35,6 +35,31 @@ def test_finishing_twice_gives_identical_bytes():
     assert (made_phase() / "manifest.json").read_bytes() == first
 
 
+def test_notebooks_that_share_a_phase_keep_what_the_others_listed():
+    folder = made_phase("sampling")
+    artifacts.write_text(folder / "c.txt", "of another notebook")
+    artifacts.extend(folder, ["c.txt"], bits=1.5)
+    manifest = artifacts.read_manifest("tiny", "sampling")
+    assert list(manifest["files"]) == ["a.txt", "c.txt", "deep/b.bin"]
+    assert (manifest["vocab_size"], manifest["bits"]) == (4096, 1.5)
+    # The first notebook runs again: its own file is new, one of the other's was changed meanwhile.
+    artifacts.write_text(folder / "a.txt", "hello again")
+    artifacts.write_text(folder / "c.txt", "by nobody knows whom")
+    artifacts.extend(folder, ["a.txt"], bits=1.4)
+    manifest = artifacts.read_manifest("tiny", "sampling")
+    assert (list(manifest["files"]), manifest["bits"]) == (["a.txt", "deep/b.bin"], 1.4)
+    assert artifacts.require("tiny", "sampling") == folder
+
+
+@pytest.mark.parametrize("damage", [None, "", "[]", '{"no": "files"}', '{"files": {"a.txt": 1}}'])
+def test_a_shared_phase_begins_anew_where_nothing_can_be_kept(damage):
+    folder = made_phase("sampling")
+    (folder / "manifest.json").write_text(damage, encoding="utf-8") if damage is not None else artifacts.begin(folder)
+    artifacts.extend(folder, ["deep/b.bin"], preset="tiny")
+    manifest = artifacts.read_manifest("tiny", "sampling")
+    assert (list(manifest), list(manifest["files"])) == (["preset", "files"], ["deep/b.bin"])
+
+
 @pytest.mark.parametrize("phase, notebook", artifacts.MADE_BY.items())
 def test_a_missing_phase_names_the_notebooks_to_run(phase, notebook):
     with pytest.raises(artifacts.MissingArtifact, match=notebook) as caught:

@@ -53,6 +53,7 @@ def test_the_box_is_unpacked_once_and_holds_the_exported_weights(box, shelf):
     base, base_tokenizer = load_model("box", "pretrain")
     assert base_tokenizer.fingerprint == tokenizer.fingerprint
     assert artifacts.read_manifest("box", "pretrain")["stands_in"]
+    assert "stands_in" not in artifacts.read_manifest("box", "sft")
     assert all(torch.equal(a, b) for a, b in zip(base.parameters(), model.parameters(), strict=True))
 
 
@@ -87,7 +88,9 @@ def test_the_box_serves_where_nothing_was_begun_and_nowhere_else(box, shelf, cap
     (shelf / "tiny" / "tokenizer").mkdir(parents=True)
     assert trained_model.choose("tiny") == "box"
     assert capsys.readouterr().out.count("\n") == 1
-    (shelf / "tiny" / "pretrain").mkdir()  # begun: what is missing shall be said, not covered up
+    (shelf / "tiny" / "pretrain").mkdir()  # no more than looked into
+    assert trained_model.choose("tiny") == "box"
+    (shelf / "tiny" / "pretrain" / "log.csv").write_text("step")  # begun: what is missing shall be said, not covered up
     assert trained_model.choose("tiny") == "tiny" and trained_model.choose("cpu") == "box"
 
 
