@@ -55,7 +55,7 @@ PRESETS = {
         name="cpu", n_layer=6, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
         books="hf", book_limit=300, micro_batch=4,
         pretrain_batch=16, pretrain_steps=1000, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=220_000, sft_batch=16, sft_steps=2400, sft_lr=2e-3, sft_matrix_lr=0.02,
+        sft_conversations=165_000, sft_batch=16, sft_steps=1800, sft_lr=2e-3, sft_matrix_lr=0.02,
         sft_context_length=512, compile=True,
     ),
     "full": Preset(
