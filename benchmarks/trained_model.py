@@ -1,6 +1,6 @@
 """How good is the model in the box? Its figures, from nothing but the files of a fresh clone.
 
-    python benchmarks/trained_model.py [--kinds]
+    python benchmarks/trained_model.py [--kinds] [--names]
     python benchmarks/trained_model.py --make artifacts/cpu/sft/model
 
 Bits per byte: over the beginnings of the packages' books that phase 2 keeps aside. The model was trained on other
@@ -8,12 +8,17 @@ books alone, so it has read none of them. Right answers: the exam of phase 5, co
 of the 34 kinds that are not about books are the very ones of the training run's own exam; those about books are drawn
 from the packages' books here.
 
+With ``--names`` it also asks who has a thing that one person gave to another: with names that the tokenizer knows as
+one token, which are the common ones, and with names that it spells in several. The training names come from a list of
+many thousands, so that few lessons have one of the first sort.
+
 With ``--make`` a trained chat model becomes the model in the box: exported in bfloat16 to 7_Sampling/trained_model/.
 """
 # ruff: noqa: E402
 
 import argparse
 import json
+import random
 import sys
 import time
 from pathlib import Path
@@ -25,7 +30,9 @@ import evaluate
 import export
 import trained_model
 from artifacts import CourseError
+from course_kinds import Conversation
 from model_folders import load_model
+from word_lists import load_words
 
 LARGEST = 30_000_000  # bytes: what a clone may be asked to carry
 DATA = """
@@ -79,14 +86,34 @@ def measure(by_kind: bool) -> None:
     print(f"measured in {time.monotonic() - started:.0f} s")
 
 
+def measure_names(number: int = 150) -> None:
+    """Prints how well names are copied that are one token, and names that are several."""
+    model, tokenizer = load_model(trained_model.BOX, "sft")
+    words, rng = load_words("train", course_dataset.reserved_words()), random.Random(0)
+    groups: dict[str, list[str]] = {"names of one token": [], "names of several": []}
+    for name in words.names:
+        groups["names of one token" if len(tokenizer.encode(" " + name)) == 1 else "names of several"].append(name)
+    for group, names in groups.items():
+        questions = []
+        for _ in range(number):
+            (giver, receiver), thing = rng.sample(names, 2), rng.choice(words.things)
+            text = f"{giver} gave the {thing} to {receiver}.\nWho has the {thing} now?"
+            answer = {"role": "assistant", "content": f"{receiver} has the {thing} now."}
+            questions.append(Conversation("giving", [{"role": "user", "content": text}, answer]))
+        print(f"{group:20} ({len(names):6,} in the lists)  {share(evaluate.answers(model, tokenizer, questions))}")
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--make", type=Path, metavar="FOLDER", help="put this trained chat model into the box")
+    parser.add_argument("--names", action="store_true", help="also compare common names with rare ones")
     parser.add_argument("--kinds", action="store_true", help="also print each kind of question")
     options = parser.parse_args()
     try:
         make(options.make) if options.make else measure(options.kinds)
+        if options.names and not options.make:
+            measure_names()
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1
