@@ -15,7 +15,7 @@ from pathlib import Path
 import artifacts
 import gutenberg
 import sft_mix
-from artifacts import course_root, phase_folder, read_json
+from artifacts import CourseError, course_root, phase_folder, read_json, relative
 from book_shards import prepare_books
 from bpe_tokenizer import BPETokenizer
 from chat_format import save_tokenizer
@@ -25,6 +25,7 @@ from sft_pictures import question_lines
 
 BOX = "box"  # takes the place of a preset's name
 TRAINED_AT = "cpu"
+SPARE_BYTES = 5_000_000  # room on the disk for all that isn't weights
 PER_KIND = 40  # questions of each kind and side in the exam, as in phase 5
 
 
@@ -62,17 +63,24 @@ def unpack() -> Path:
     Raises:
         CourseError: the box is damaged, or can't be unpacked.
     """
-    made_from, told = artifacts.sha256(box_folder() / "model.safetensors"), read_json(box_folder() / "manifest.json")
-    for phase in ("sft", "pretrain"):
-        folder = phase_folder(BOX, phase)
-        if not _is_from(folder, made_from):
-            artifacts.begin(folder)
-            from_huggingface(box_folder()).save(folder / "model")
-            names = save_tokenizer(BPETokenizer.load(box_folder()), folder / "model")
-            files = [f"model/{name}" for name in [*names, "config.json", "model.safetensors"]]
-            facts = told.get("facts", {}) if phase == "sft" else {"stands_in": True}
-            artifacts.finish(folder, files, made_from=made_from, **facts)
-    return phase_folder(BOX, "sft") / "model"
+    box = box_folder()
+    made_from = artifacts.sha256(box / "model.safetensors")
+    places = {phase: phase_folder(BOX, phase) for phase in ("sft", "pretrain")}
+    if all(_is_from(folder, made_from) for folder in places.values()):
+        return places["sft"] / "model"
+    try:
+        facts = read_json(box / "manifest.json").get("facts", {})
+    except (OSError, ValueError):
+        raise CourseError(f"Damaged {relative(box / 'manifest.json')}: get the course's files again.") from None
+    model, tokenizer = from_huggingface(box), BPETokenizer.load(box)
+    for phase, folder in places.items():
+        artifacts.check_disk(folder, 4 * model.config.n_parameters + SPARE_BYTES)
+        artifacts.begin(folder)
+        model.save(folder / "model")
+        names = [*save_tokenizer(tokenizer, folder / "model"), "config.json", "model.safetensors"]
+        told = facts if phase == "sft" else {"stands_in": True}
+        artifacts.finish(folder, [f"model/{name}" for name in names], made_from=made_from, **told)
+    return places["sft"] / "model"
 
 
 def make_exam() -> Path:

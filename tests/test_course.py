@@ -323,6 +323,8 @@ def test_a_run_in_order_in_the_readers_way(course, toy, tmp_path):
     assert texts["stdout"] == "step 0\nstep 1\nstep 2\n"
     assert texts["stderr"].count("\n") == 1 and "100%" in texts["stderr"] and "33%" not in texts["stderr"]
     assert "image/png" in code[3].outputs[0].data
+    seconds = json.loads((tmp_path / "artifacts/cpu/notebooks/seconds.json").read_text(encoding="utf-8"))
+    assert list(seconds) == ["1_Tokenizer/1_page.ipynb", "7_Sampling/1_page.ipynb"] and min(seconds.values()) > 0
 
 
 def test_a_failing_run_stops_and_says_where(course, toy, tmp_path):

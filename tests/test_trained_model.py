@@ -78,6 +78,10 @@ def test_a_damaged_box_is_one_line(box, shelf):
     (box / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(CourseError, match=r"^Damaged .*model\.safetensors"):
         trained_model.unpack()
+    for text in ("{", ""):
+        (box / "manifest.json").write_text(text)
+        with pytest.raises(CourseError, match=r"^Damaged .*manifest\.json: get the course's files again\.$"):
+            trained_model.unpack()
 
 
 # ---- whose model
