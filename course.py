@@ -77,7 +77,7 @@ def is_installed(folder):
 
 def ready_python():
     """The interpreter to use, if one has all requirements at their versions: this one, or .venv's. Else None."""
-    import doctor
+    from course_kit import doctor
 
     if not doctor.unmet_pins(REQUIREMENTS):
         return sys.executable
@@ -304,7 +304,7 @@ def make_parser():
 def run_command(options):
     """Runs notebooks, after checking everything that can be checked before."""
     import artifacts
-    import doctor
+    from course_kit import doctor
 
     if options.only and options.start:
         raise Stop("--only and --from exclude each other: give one of them.", 2)
@@ -326,7 +326,7 @@ def run_command(options):
             f"not enough disk for preset {preset}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free. Free some, "
             "or set COURSE_ARTIFACTS to a folder on a larger disk."
         )
-    command = [course_python(), PYTHON_FILES / "notebook_runner.py", "--preset", preset]
+    command = [course_python(), "-m", "course_kit.runner", "--preset", preset]
     become(command + (["--in-place"] if options.in_place else []) + notebooks)
 
 
@@ -350,7 +350,7 @@ def chat_command(options):
         check_preset(options.preset)
     if options.port is not None and not (options.port.isdigit() and int(options.port) < 65536):
         raise Stop(f"--port {options.port}: it must be a whole number below 65536.", 2)
-    command = [course_python(), PYTHON_FILES / "chat.py"] + (["--web"] if options.web else [])
+    command = [course_python(), "-m", "chat.terminal"] + (["--web"] if options.web else [])
     for name in ("preset", "port", "system", "load"):
         if getattr(options, name) is not None:
             command += [f"--{name}", getattr(options, name)]
@@ -361,7 +361,7 @@ def doctor_command(options):
     """Says what is there. Installs nothing: where the environment is missing, it says that."""
     if options.preset:
         check_preset(options.preset)
-    command = [ready_python() or sys.executable, PYTHON_FILES / "doctor.py", "--requirements", REQUIREMENTS]
+    command = [ready_python() or sys.executable, "-m", "course_kit.doctor", "--requirements", REQUIREMENTS]
     become(command + (["--preset", options.preset] if options.preset else []))
 
 
@@ -370,6 +370,9 @@ def main(arguments):
     try:
         check_python(sys.version_info)
         sys.path.insert(0, str(PYTHON_FILES))
+        # For the processes that are started from here, such as `python -m chat.terminal`.
+        paths = [str(PYTHON_FILES), os.environ.get("PYTHONPATH")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         for name, value in QUICK.items():
             os.environ.setdefault(name, value)
         parser = make_parser()

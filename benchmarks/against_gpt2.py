@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from bpe_tokenizer import BPETokenizer
 from Dummy_Model import GPT, GPTConfig
 from npy_datasets import PretrainDataset
-from train import CosineDecay, TrainConfig, Trainer, WarmupStableDecay
+from train import CosineDecay, TrainConfig, Trainer
 
 CONTEXT, BATCH, VOCABULARY = 256, 8, 4096
 
@@ -74,7 +74,7 @@ class GPT2(nn.Module):
         x = self.embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
         for block in self.blocks:
             x = block(x)
-        return F.linear_cross_entropy(self.norm(x).flatten(0, 1), self.embedding.weight, targets.flatten())
+        return F.cross_entropy(F.linear(self.norm(x).flatten(0, 1), self.embedding.weight), targets.flatten())
 
 
 def learn(model: nn.Module, config: dict, data: Path, minutes: float, every: float) -> list[tuple[float, float]]:
@@ -89,8 +89,7 @@ def learn(model: nn.Module, config: dict, data: Path, minutes: float, every: flo
         spent, step, curve = 0.0, 0, []
         budget, warm = 60 * minutes, 0.03
         # Built for a "run of one step", it takes the share that is gone.
-        decay = CosineDecay(1, 0) if settings.schedule == "cosine" else WarmupStableDecay(1, 0)
-        decay.decay_steps = 0.35  # of a "wsd" run
+        decay = CosineDecay(1, 0)
 
         def rate(_step: int) -> float:
             share = min(1.0, spent / budget)
@@ -127,7 +126,6 @@ def main() -> None:
     parser.add_argument("--baseline", type=float, help="bits per byte of an earlier baseline: runs ours alone")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--matrix-lr", type=float, default=0.02)
-    parser.add_argument("--schedule", choices=("cosine", "wsd"), default="cosine", help="of our run")
     parser.add_argument("--data", type=Path, default=ROOT / "artifacts" / "tiny")
     options = parser.parse_args()
     data = options.data / "books"
@@ -151,7 +149,7 @@ def main() -> None:
         target = curve[-1][1] * bits
         print(f"baseline, {options.minutes} minutes at {rate}: {target:.4f} bits per byte", flush=True)
         print("   ", " ".join(f"{s:.0f}s {loss * bits:.3f}" for s, loss in curve), flush=True)
-    muon = {"optimizer": "muon", "lr": options.lr, "matrix_lr": options.matrix_lr, "schedule": options.schedule}
+    muon = {"optimizer": "muon", "lr": options.lr, "matrix_lr": options.matrix_lr}
     for minutes in (options.minutes / 3, options.minutes):
         curve = learn(ours(), muon, data, minutes, 10)
         there = [seconds for seconds, loss in curve if loss * bits <= target]

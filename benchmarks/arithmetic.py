@@ -3,7 +3,7 @@
 python benchmarks/arithmetic.py [--preset cpu] [--rounds 5] [--precision auto]
 
 Side by side, by turns: a float32 matrix product of 4096 x 768 x 3072, and whole training steps of the preset,
-optimizers included. The arithmetic of a step is counted as ``GPTConfig.flops_per_token`` does.
+optimizers included. The arithmetic of a step is counted as ``preflight.flops_per_token`` does.
 """
 # ruff: noqa: E402
 
@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import torch
 
+from course_kit.preflight import can_compile, flops_per_token, model_config
 from Dummy_Model import GPT
-from preflight import can_compile, model_config
 from presets import PRESETS
 from train import TrainConfig, Trainer
 
@@ -44,7 +44,7 @@ def main() -> None:
     trainer.learn(0)
     trainer.learn(0)  # compiling ends with the second
     a, b = torch.randn(4096, 768), torch.randn(768, 3072)
-    step_flops = config.flops_per_token() * rows * config.context_length
+    step_flops = flops_per_token(config) * rows * config.context_length
     print(f"{preset.name}: {config.n_parameters / 1e6:.1f}M parameters, {trainer.precision}, compiled: {compiled}, "
           f"{step_flops / 1e9:,.0f} billion operations a step")  # fmt: skip
     shares = []

@@ -24,9 +24,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import psutil
 
 # Worker processes import this file again: what they don't need (torch, above all) is imported where it is used.
-import book_sources
+from books import sources
+from books.cleaning import clean_book
+from books.sources import read_books
 from bpe_tokenizer import BPETokenizer, sample_texts
-from gutenberg import clean_book, read_books
 
 
 class Watch:
@@ -77,7 +78,7 @@ def import_memory(workers: int) -> int:
     import concurrent.futures
     import multiprocessing
 
-    import book_shards  # noqa: F401
+    from books import shards  # noqa: F401
 
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -85,7 +86,7 @@ def import_memory(workers: int) -> int:
 
 
 def _memory_of_worker(number: int) -> int:
-    import book_work  # noqa: F401
+    from books import blocks  # noqa: F401
 
     time.sleep(1)  # so that each worker gets one of these calls
     return psutil.Process().memory_info().rss
@@ -93,7 +94,7 @@ def _memory_of_worker(number: int) -> int:
 
 def write_copies(source: str, folder: Path, copies: int) -> None:
     """Writes the books of ``source`` and copies with the words of each line shuffled, so that they count as others."""
-    for number, record in enumerate(book_sources.open_source(source).records()):
+    for number, record in enumerate(sources.open_source(source).records()):
         data = record.read()[0]
         (folder / f"{number}.txt").write_bytes(data)
         for copy in range(1, copies):
@@ -156,11 +157,11 @@ def main() -> None:
 
 def measure(source: str, limit: int | None, tokenizer: BPETokenizer, workers: int, imports: int, out: Path) -> None:
     """Prepares the books and prints a line for each figure."""
-    from book_shards import prepare_books
+    from books.shards import prepare_books
 
     with Watch(out) as watch:
         started = time.perf_counter()
-        opened = book_sources.open_source(source, limit)
+        opened = sources.open_source(source, limit)
         manifest = prepare_books(opened, tokenizer, out, workers=workers)
         seconds = time.perf_counter() - started
     raw = manifest["bytes_in"] / 1e6

@@ -19,11 +19,12 @@ import torch
 from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
-import sampling
+from books.sources import read_books
 from bpe_tokenizer import BPETokenizer
-from decoding import Settings
+from chat import generation
+from chat.decoding import Settings
+from chat.session import ChatSession
 from Dummy_Model import GPT, GPTConfig
-from gutenberg import read_books
 from presets import PRESETS
 
 QUESTIONS = (
@@ -36,11 +37,11 @@ QUESTIONS = (
 def first_token(model: GPT, tokenizer: BPETokenizer, prompt: list[int], settings: Settings) -> float:
     """Seconds to the first token of an answer when nothing was read before."""
     begin = time.perf_counter()
-    next(sampling.stream(model, tokenizer, prompt, settings), "")
+    next(generation.stream(model, tokenizer, prompt, settings), "")
     return time.perf_counter() - begin
 
 
-def talk(session: sampling.ChatSession, turns: int) -> list[dict]:
+def talk(session: ChatSession, turns: int) -> list[dict]:
     """One row per turn: seconds to the first piece with the session's cache and without, tokens, memory."""
     rows, process = [], psutil.Process()
     for turn in tqdm(range(turns), desc="turns"):
@@ -75,7 +76,7 @@ def main() -> None:
             block.attention.o_proj.weight.normal_(std=0.02)
             block.mlp.down_proj.weight.normal_(std=0.02)
     # Everyday settings, and answers of a fixed length: no end token comes by chance among thousands.
-    session = sampling.ChatSession(model, tokenizer, Settings(max_new_tokens=40), system="Answer from the text.")
+    session = ChatSession(model, tokenizer, Settings(max_new_tokens=40), system="Answer from the text.")
     n = f"{model.config.n_parameters / 1e6:.1f}M weights, context {preset.context_length}"
     print(f"{options.preset}: {n}, {torch.get_num_threads()} threads, {options.turns} turns")
     rows = talk(session, options.turns)

@@ -17,8 +17,9 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 from concurrent.futures import ProcessPoolExecutor
 
-from book_sources import Record, open_source
-from gutenberg import clean_book, decode, reject_reason
+from books.cleaning import clean_book, decode
+from books.filters import reject_reason
+from books.sources import Record, open_source
 
 LEFTOVERS = {
     "Project Gutenberg": r"project gutenb|gutenburg e-?text|gutenberg(?:'s|’s)? e-?(?:text|book)|"

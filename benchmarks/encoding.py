@@ -15,8 +15,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import tokenizers
 from tqdm import tqdm
 
+from books.cleaning import clean_book
+from books.sources import read_books
 from bpe_tokenizer import BPETokenizer, sample_texts
-from gutenberg import clean_book, read_books
 
 
 def random_texts(count: int, seed: int = 0) -> list[str]:

@@ -26,10 +26,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 
 import presets
-from decoding import Settings
+from chat.decoding import Settings
+from chat.generation import generate_batch
 from Dummy_Model import GPT, GPTConfig
-from qwen3_folder import weight_names
-from sampling import generate_batch
+from export.huggingface import weight_names
 
 BANDWIDTH_BYTES = 512 * 2**20
 

@@ -18,8 +18,9 @@ PYTHON_FILES = Path(__file__).resolve().parent.parent / "python_files"
 sys.path[:0] = [str(PYTHON_FILES)]
 from tqdm import tqdm
 
+from books.cleaning import clean_book
+from books.sources import read_books
 from bpe_tokenizer import BPETokenizer, sample_texts
-from gutenberg import clean_book, read_books
 
 RUN = """
 import sys

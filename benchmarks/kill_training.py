@@ -31,7 +31,7 @@ from train import TrainConfig, Trainer
 torch.manual_seed(1)
 model = GPT(GPTConfig(4096, 128, 2, 128, 2, 1))
 config = TrainConfig(max_steps=int(sys.argv[4]), eval_every=10, eval_batches=2, checkpoint_every=7, device="cpu",
-                     compile=sys.argv[5] == "True", tensorboard=False)
+                     compile=sys.argv[5] == "True")
 data = PretrainDataset(sys.argv[2], "train", 128, 8, seed=1)
 Trainer(model, data, config, sys.argv[3], PretrainDataset(sys.argv[2], "validation", 128, 8)).run()
 """

@@ -22,7 +22,7 @@ PYTHON_FILES = ROOT / "python_files"
 sys.path[:0] = [str(PYTHON_FILES)]
 import psutil
 
-import preflight
+from course_kit import preflight
 from presets import PRESETS
 from train import read_log
 
@@ -36,7 +36,7 @@ def train(name: str, shards: Path, folder: Path, steps: int) -> tuple[int, list[
         "n-head": p.n_head, "n-kv-head": p.n_kv_head, "batch-size": rows, "micro-batch-size": p.micro_batch,
         "steps": steps, "lr": p.pretrain_lr, "eval-every": 1000, "eval-batches": 1, "warmup-steps": 2,
     }  # fmt: skip
-    command = [sys.executable, PYTHON_FILES / "train.py", shards, folder, "--no-tensorboard"]
+    command = [sys.executable, PYTHON_FILES / "train.py", shards, folder]
     command += [f"--{key}={value}" for key, value in settings.items()]
     command += ["--compile"] if preflight.can_compile(p) else []
     with open(folder.with_suffix(".out"), "w+", encoding="utf-8") as out:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import artifacts
-from notebook_outputs import joined
-from notebook_runner import clock
+from course_kit.outputs import joined
+from course_kit.runner import clock
 
 PICTURES = {"image/png", "image/svg+xml"}
 

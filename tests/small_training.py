@@ -47,6 +47,11 @@ def make_trainer(shards: Path, folder: Path, config: TrainConfig = CONFIG, **opt
     return Trainer(model, dataset, config, folder, PretrainDataset(shards, "validation", 16, 8), **options)
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted((folder / "checkpoints").glob("step_*.pt"))
+
+
 def curve(folder: Path) -> list[dict[str, str]]:
     """The log without its clock."""
     return [{name: row[name] for name in row if name != "seconds"} for row in read_log(folder / "log.csv")]
@@ -65,7 +70,8 @@ class At:
     """A dataset that does something before it gives the batch of one step, once."""
 
     def __init__(self, dataset, step: int, action):
-        self.dataset, self.at, self.action, self.batch_size = dataset, step, action, dataset.batch_size
+        self.dataset, self.at, self.action = dataset, step, action
+        self.batch_size, self.fingerprint = dataset.batch_size, dataset.fingerprint
 
     def batch(self, step: int):
         if step == self.at and self.action is not None:

@@ -168,6 +168,8 @@ def test_the_environment_overrides_the_notebooks_choice(monkeypatch):
     chosen = presets.choose("tiny")
     assert (chosen.name, chosen.books, chosen.book_limit) == ("cpu", "packaged", 7)
     assert presets.PRESETS["cpu"].book_limit != 7
+    monkeypatch.setenv("COURSE_SHORT", "1")
+    assert presets.choose("tiny").sft_steps == chosen.sft_steps // 5 and presets.choose("tiny").book_limit == 7
 
 
 @pytest.mark.parametrize("variable, value", [("PRESET", "huge"), ("LIMIT", "0"), ("LIMIT", "-3"), ("LIMIT", "many")])

@@ -10,8 +10,8 @@ import pytest
 import tokenizers
 
 from artifacts import CourseError, MissingArtifact
+from books.sources import read_books
 from bpe_tokenizer import LONGEST_RUN, SPECIAL_TOKENS, BPETokenizer, StreamDecoder, sample_texts
-from gutenberg import read_books
 
 PYTHON_FILES = Path(__file__).parent.parent / "python_files"
 
@@ -139,7 +139,7 @@ def test_a_chat_template_goes_along(tokenizer, tmp_path):
 def test_training_again_in_another_process_gives_the_same(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from bpe_tokenizer import BPETokenizer; from gutenberg import read_books\n"
+        "from bpe_tokenizer import BPETokenizer; from books.sources import read_books\n"
         "print(BPETokenizer.train((b.text for b in read_books('packaged', 5)), 600).fingerprint)"
     )
     runs = {

@@ -5,10 +5,12 @@ import json
 import pytest
 from small_chat import play, small_model
 
-import chat_format
-import sampling
 from artifacts import CourseError
-from decoding import Settings
+from chat import generation
+from chat import session as session_module
+from chat.decoding import Settings
+from chat.session import ChatSession
+from conversations import chat_format
 
 GREEDY = Settings(temperature=0, max_new_tokens=12)
 
@@ -18,10 +20,12 @@ GREEDY = Settings(temperature=0, max_new_tokens=12)
 
 def test_a_session_remembers_its_turns(model, tokenizer, monkeypatch):
     asked = []
-    original = sampling.stream
-    monkeypatch.setattr(sampling, "stream", lambda m, t, ids, *rest: (asked.append(ids), original(m, t, ids, *rest))[1])
+    original = generation.stream
+    monkeypatch.setattr(
+        session_module, "stream", lambda m, t, ids, *rest: (asked.append(ids), original(m, t, ids, *rest))[1]
+    )
     play(monkeypatch, tokenizer, " Yes.", "No.")
-    session = sampling.ChatSession(model, tokenizer, system="Be kind.")
+    session = ChatSession(model, tokenizer, system="Be kind.")
     assert "".join(session.ask("Is it?")) == "Yes."
     assert "".join(session.ask("Why?")) == "No."
     turns = [("system", "Be kind."), ("user", "Is it?"), ("assistant", "Yes."), ("user", "Why?")]
@@ -33,7 +37,7 @@ def test_a_session_remembers_its_turns(model, tokenizer, monkeypatch):
 
 def test_a_long_conversation_goes_on_without_its_oldest_turns(tokenizer):
     model = small_model(tokenizer, endless=True)
-    session = sampling.ChatSession(model, tokenizer, Settings(temperature=0, max_new_tokens=8))
+    session = ChatSession(model, tokenizer, Settings(temperature=0, max_new_tokens=8))
     for turn in range(25):
         "".join(session.ask(f"the mill {turn}"))
     assert session.dropped > 0
@@ -44,7 +48,7 @@ def test_a_long_conversation_goes_on_without_its_oldest_turns(tokenizer):
 
 def test_messages_that_cannot_be_answered_leave_the_session_as_it_was(model, tokenizer, monkeypatch):
     play(monkeypatch, tokenizer, "Yes.", "", "So.")
-    session = sampling.ChatSession(model, tokenizer)
+    session = ChatSession(model, tokenizer)
     "".join(session.ask("Is it?"))
     before = list(session.messages)
     for text, reason in ((" \n", "empty"), ("why " * 200, "context")):
@@ -58,7 +62,7 @@ def test_messages_that_cannot_be_answered_leave_the_session_as_it_was(model, tok
 
 def test_a_stream_that_is_left_keeps_what_was_said(model, tokenizer, monkeypatch):
     play(monkeypatch, tokenizer, "One two three four.")
-    session = sampling.ChatSession(model, tokenizer)
+    session = ChatSession(model, tokenizer)
     pieces = session.ask("Count.")
     said = next(pieces) + next(pieces)
     pieces.close()
@@ -67,7 +71,7 @@ def test_a_stream_that_is_left_keeps_what_was_said(model, tokenizer, monkeypatch
 
 def test_the_same_session_can_be_replayed(model, tokenizer):
     def replay():
-        session = sampling.ChatSession(model, tokenizer, Settings(max_new_tokens=6))
+        session = ChatSession(model, tokenizer, Settings(max_new_tokens=6))
         return ["".join(session.ask(text)) for text in ("mill", "mill", "late")]
 
     assert replay() == replay()
@@ -78,13 +82,13 @@ def test_the_same_session_can_be_replayed(model, tokenizer):
 
 def reads(monkeypatch):
     """Counts the tokens that each call of the model reads."""
-    counts, original = [], sampling._next_logits
+    counts, original = [], generation._next_logits
 
     def counted(model, ids, *rest):
         counts.append(ids.shape[1])
         return original(model, ids, *rest)
 
-    monkeypatch.setattr(sampling, "_next_logits", counted)
+    monkeypatch.setattr(generation, "_next_logits", counted)
     return counts
 
 
@@ -92,13 +96,13 @@ def test_a_turn_reads_only_what_is_new_and_answers_the_same(tokenizer, monkeypat
     model = small_model(tokenizer, context=512, endless=True)
     questions = ["the mill", "why late?", "the old daughter asked", "mill"]
     counts = reads(monkeypatch)
-    session = sampling.ChatSession(model, tokenizer, GREEDY, system="Be kind.")
+    session = ChatSession(model, tokenizer, GREEDY, system="Be kind.")
     said, first_reads = [], []
     for question in questions:
         counts.clear()
         said.append("".join(session.ask(question)))
         first_reads.append(counts[0])
-        afresh = sampling.generate(model, tokenizer, session.last.prompt, session.settings)
+        afresh = generation.generate(model, tokenizer, session.last.prompt, session.settings)
         assert afresh.strip() == said[-1]
     assert len(set(said)) > 1
     longest = len(session.last.prompt)
@@ -109,20 +113,20 @@ def test_a_turn_reads_only_what_is_new_and_answers_the_same(tokenizer, monkeypat
 
 def test_memory_stays_right_after_answers_that_were_left_or_asked_again(tokenizer):
     model = small_model(tokenizer, context=512, endless=True)
-    session = sampling.ChatSession(model, tokenizer, Settings(temperature=0.9, max_new_tokens=12))
+    session = ChatSession(model, tokenizer, Settings(temperature=0.9, max_new_tokens=12))
     "".join(session.ask("the mill"))
     pieces = session.ask("why?")
     next(pieces)
     pieces.close()
     first = "".join(session.again())
-    assert first == sampling.generate(model, tokenizer, session.last.prompt, session.last.settings).strip()
+    assert first == generation.generate(model, tokenizer, session.last.prompt, session.last.settings).strip()
     assert "".join(session.again()) != first
     assert [m["content"] for m in session.messages if m["role"] == "user"] == ["the mill", "why?"]
 
 
 def test_stop_ends_an_answer_from_outside(model, tokenizer, monkeypatch):
     play(monkeypatch, tokenizer, "One two three four.")
-    session = sampling.ChatSession(model, tokenizer)
+    session = ChatSession(model, tokenizer)
     said = []
     for piece in session.ask("Count."):
         said.append(piece)
@@ -135,7 +139,7 @@ def test_stop_ends_an_answer_from_outside(model, tokenizer, monkeypatch):
 
 def test_a_reset_in_mid_answer_leaves_nothing_of_it(model, tokenizer, monkeypatch):
     play(monkeypatch, tokenizer, "One two three four.")
-    session = sampling.ChatSession(model, tokenizer)
+    session = ChatSession(model, tokenizer)
     pieces = session.ask("Count.")
     next(pieces)
     session.reset()
@@ -147,7 +151,7 @@ def test_a_reset_in_mid_answer_leaves_nothing_of_it(model, tokenizer, monkeypatc
 
 def test_an_answer_that_was_cut_off_is_remembered_as_whole_sentences(model, tokenizer, monkeypatch):
     play(monkeypatch, tokenizer, "He came . She asked why")
-    session = sampling.ChatSession(model, tokenizer, Settings(max_new_tokens=14))
+    session = ChatSession(model, tokenizer, Settings(max_new_tokens=14))
     raw = "".join(session.ask("And?"))
     assert raw.startswith("He came . She")
     assert session.messages[-1]["content"] == "He came."
@@ -155,7 +159,7 @@ def test_an_answer_that_was_cut_off_is_remembered_as_whole_sentences(model, toke
 
 def test_a_full_window_says_so_and_frees_a_quarter(tokenizer):
     model = small_model(tokenizer, context=256, endless=True)
-    session = sampling.ChatSession(model, tokenizer, GREEDY, system="Be kind.")
+    session = ChatSession(model, tokenizer, GREEDY, system="Be kind.")
     lengths, drops = [], []
     for turn in range(40):
         dropped = session.dropped
@@ -172,10 +176,10 @@ def test_a_full_window_says_so_and_frees_a_quarter(tokenizer):
 
 def test_a_conversation_is_saved_and_taken_up_again(model, tokenizer, monkeypatch, tmp_path):
     play(monkeypatch, tokenizer, "Да , 😀.", "No.")
-    session = sampling.ChatSession(model, tokenizer, Settings(temperature=0.3, stop=("x",)), system="Be kind.")
+    session = ChatSession(model, tokenizer, Settings(temperature=0.3, stop=("x",)), system="Be kind.")
     "".join(session.ask("<|end|> 磨坊 \ud83d?"))
     session.save(tmp_path / "new" / "talk.json")
-    other = sampling.ChatSession(model, tokenizer)
+    other = ChatSession(model, tokenizer)
     other.load(tmp_path / "new" / "talk.json")
     assert other.messages == session.messages
     assert [m["content"] for m in other.messages] == ["<|end|> 磨坊 \ufffd?", "Да, 😀."]
@@ -200,7 +204,7 @@ def test_a_conversation_is_saved_and_taken_up_again(model, tokenizer, monkeypatc
 )
 def test_files_that_hold_no_conversation_are_refused_and_change_nothing(model, tokenizer, monkeypatch, tmp_path, text):
     play(monkeypatch, tokenizer, "Yes.")
-    session = sampling.ChatSession(model, tokenizer)
+    session = ChatSession(model, tokenizer)
     "".join(session.ask("Is it?"))
     before = list(session.messages)
     (tmp_path / "talk.json").write_text(text, encoding="utf-8")

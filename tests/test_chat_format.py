@@ -6,8 +6,8 @@ import jinja2
 import pytest
 import transformers
 
-import chat_format
 from bpe_tokenizer import SPECIAL_TOKENS, BPETokenizer
+from conversations import chat_format
 
 SYSTEM = {"role": "system", "content": "Answer in one sentence."}
 TURNS = [
@@ -35,7 +35,7 @@ def test_what_is_learned_is_the_assistants_words_and_their_end(messages, tokeniz
     assert len(ids) == len(mask) and set(mask) <= {0, 1}
     assert tokenizer.decode(ids) == written(messages)
     learned = tokenizer.decode([id for id, learn in zip(ids, mask, strict=True) if learn])
-    assert learned == "".join(m["content"] + "<|end|>" for m in messages if m["role"] == "assistant")
+    assert learned == "".join(f"{m['content']}<|end|>" for m in messages if m["role"] == "assistant")
 
 
 def test_the_mark_of_the_role_is_not_learned_but_the_end_of_the_answer_is(tokenizer):

@@ -15,12 +15,12 @@ from conftest import ROOT
 from small_chat import TEXT, play, save_model, small_model
 
 import artifacts
-import chat as terminal
-import sampling
-import trained_model
 from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer
-from decoding import Settings
+from chat import generation, models, terminal
+from chat.decoding import Settings
+from chat.models import load_model
+from chat.session import ChatSession, load_chat
 
 GREEDY = Settings(temperature=0, max_new_tokens=12)
 
@@ -31,27 +31,27 @@ GREEDY = Settings(temperature=0, max_new_tokens=12)
 @pytest.fixture
 def no_box(tmp_path, monkeypatch):
     """A copy of the course without the model in the box."""
-    monkeypatch.setattr(trained_model, "box_folder", lambda: tmp_path / "no box")
+    monkeypatch.setattr(models, "box_folder", lambda: tmp_path / "no box")
 
 
 def test_the_newest_chat_model_is_loaded(model, tokenizer, shelf, prompts, no_box):
     with pytest.raises(CourseError, match="no trained chat model"):
-        sampling.load_chat()
+        load_chat()
     for preset, age in (("tiny", 100), ("cpu", 200)):
         manifest = save_model(model, tokenizer, preset) / "manifest.json"
         os.utime(manifest, (manifest.stat().st_atime, manifest.stat().st_mtime - age))
-    loaded, its_tokenizer, name = sampling.load_chat()
+    loaded, its_tokenizer, name = load_chat()
     assert name == "tiny"
     cpu_model = loaded.to("cpu")
-    expected = sampling.generate_batch(model, tokenizer, prompts, GREEDY)
-    assert sampling.generate_batch(cpu_model, its_tokenizer, prompts, GREEDY) == expected
-    assert sampling.load_chat("cpu")[2] == "cpu"
+    expected = generation.generate_batch(model, tokenizer, prompts, GREEDY)
+    assert generation.generate_batch(cpu_model, its_tokenizer, prompts, GREEDY) == expected
+    assert load_chat(shelf / "cpu" / "sft" / "model")[2] == "model"
 
 
 def test_a_model_with_another_tokenizer_is_refused(model, shelf):
     save_model(model, BPETokenizer.train([TEXT], 290), "tiny")
     with pytest.raises(CourseError, match="300 tokens, the tokenizer 290"):
-        sampling.load_chat("tiny")
+        load_model("tiny", "sft")
 
 
 def test_a_model_that_cannot_be_read_is_one_line_without_private_paths(model, tokenizer, shelf):
@@ -61,7 +61,7 @@ def test_a_model_that_cannot_be_read_is_one_line_without_private_paths(model, to
     with pytest.raises(
         CourseError, match=r"^artifacts/tiny/sft/model holds no readable model: .*6_SFT_Training again\.$"
     ):
-        sampling.load_chat("tiny")
+        load_model("tiny", "sft")
 
 
 def test_the_terminal_chat(model, tokenizer, shelf, monkeypatch, capsys):
@@ -94,8 +94,8 @@ def test_ctrl_c_ends_the_answer_and_not_the_chat(model, tokenizer, monkeypatch, 
             raise KeyboardInterrupt
         return torch.tensor([token])
 
-    monkeypatch.setattr(sampling, "choose_tokens", next_token)
-    session = sampling.ChatSession(model, tokenizer)
+    monkeypatch.setattr(generation, "choose_tokens", next_token)
+    session = ChatSession(model, tokenizer)
     terminal.chat(session)
     assert [m["content"] for m in session.messages] == ["hello", "One", "again", "Two"]
     assert "(stopped)" in capsys.readouterr().out
@@ -116,11 +116,11 @@ def test_a_foreign_model_folder_is_one_line(model, tokenizer, shelf, capsys, con
     assert terminal.main(["--preset", "tiny"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "holds no readable model" in error
+    assert "holds no readable model" in error or "has the layout 'llama'" in error
 
 
 class Terminal:
-    """``chat.py`` as a person sees it: in a terminal of its own."""
+    """``chat/terminal.py`` as a person sees it: in a terminal of its own."""
 
     def __init__(self, *arguments: str):
         import fcntl
@@ -128,8 +128,8 @@ class Terminal:
         import termios
 
         self.end, other = pty.openpty()
-        command = [sys.executable, str(ROOT / "python_files" / "chat.py"), *arguments]
-        environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "chat.terminal", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "python_files"), "TERM": "xterm", "OMP_NUM_THREADS": "1"}
 
         def sit_down() -> None:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -216,7 +216,7 @@ def test_a_backslash_goes_on_with_the_next_line_and_again_asks_anew(model, token
     lines = iter(["one\\", "two", "/again", "/system Be kind.", "/system", "/save", "/help", "/quit"])
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
     play(monkeypatch, tokenizer, "First.", "Second\x1b[2J.")
-    session = sampling.ChatSession(model, tokenizer)
+    session = ChatSession(model, tokenizer)
     terminal.chat(session)
     assert session.messages[0]["content"] == "one\ntwo"
     assert len(session.messages) == 2

@@ -1,15 +1,14 @@
-"""cleanup.py: raw answers and what is shown of them."""
+"""chat/cleanup.py: raw answers and what is shown of them."""
 
 import pytest
 
-from cleanup import (
+from chat.cleanup import (
     clean_answer,
     cut_loop,
     cut_unfinished_sentence,
     remove_special_tokens,
     tidy_spaces,
     trim,
-    until_stop,
 )
 
 
@@ -81,8 +80,3 @@ def test_all_steps_together():
 
 def test_a_stream_loses_the_white_space_at_its_ends():
     assert list(trim(iter(["  ", " a", " ", "b \n", " "]))) == ["a", " b"]
-
-
-def test_text_that_only_begins_like_a_stop_is_shown():
-    assert "".join(until_stop(iter(["a<", "b<", "st"]), ["<stop>"])) == "a<b<st"
-    assert "".join(until_stop(iter(["a<", "b<", "st", "op>c"]), ["<stop>"])) == "a<b"

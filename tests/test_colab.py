@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-import colab
 from artifacts import CourseError
+from course_kit import colab
 
 LESSONS = sorted(ROOT.glob("[0-9]_*/*.ipynb"))
 

@@ -19,7 +19,7 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-import doctor
+from course_kit import doctor
 
 SETUP = """import sys
 
@@ -45,8 +45,10 @@ def toy(tmp_path):
     (root / "python_files").mkdir(parents=True)
     for name in ("course.py", "requirements.txt"):
         shutil.copy(ROOT / name, root)
-    for name in ("artifacts", "presets", "doctor", "notebook_runner", "notebook_outputs"):
-        shutil.copy(ROOT / "python_files" / f"{name}.py", root / "python_files")
+    (root / "python_files" / "course_kit").mkdir()
+    parts = [f"course_kit/{name}" for name in ("__init__", "doctor", "runner", "outputs")]
+    for name in ("artifacts", "presets", *parts):
+        shutil.copy(ROOT / "python_files" / f"{name}.py", root / "python_files" / f"{name}.py")
 
     def add(phase: str, name: str, *cells: str) -> Path:
         (root / phase).mkdir(exist_ok=True)

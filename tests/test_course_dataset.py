@@ -7,13 +7,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
-import chat_format
-import course_dataset
-import course_facts
-import course_phrasings
-import course_templates
-from course_kinds import Draw
-from word_lists import load_words, side_of
+from conversations import chat_format, drill_facts, drill_sets, drill_templates, drills, phrasings
+from conversations.drills import Draw
+from conversations.word_lists import load_words, side_of
 
 N = 40_000
 SEED = 1337
@@ -36,29 +32,29 @@ def book_of(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def pages() -> list[str]:
-    return course_dataset.book_pages([book_of(1)])
+    return drill_sets.book_pages([book_of(1)])
 
 
 @pytest.fixture(scope="module")
-def training(pages) -> list[course_dataset.Conversation]:
-    list(course_dataset.conversations(10, SEED, pages=pages))  # reading the lists is not what the next line times
+def training(pages) -> list[chat_format.Conversation]:
+    list(drill_sets.conversations(10, SEED, pages=pages))  # reading the lists is not what the next line times
     started = time.process_time()
-    made = list(course_dataset.conversations(N, SEED, pages=pages))
+    made = list(drill_sets.conversations(N, SEED, pages=pages))
     assert time.process_time() - started < 15, "too slow"
     return made
 
 
 @pytest.fixture(scope="module")
-def exams() -> dict[str, list[course_dataset.Conversation]]:
-    own = {split: course_dataset.book_pages([book_of(NUMBER[split])]) for split in course_dataset.SPLITS}
-    return {split: course_dataset.held_out_questions(split, PER_KIND, SEED, own) for split in course_dataset.SPLITS}
+def exams() -> dict[str, list[chat_format.Conversation]]:
+    pages = {split: drill_sets.book_pages([book_of(NUMBER[split])]) for split in drill_sets.SPLITS}
+    return {split: drill_sets.held_out_questions(split, PER_KIND, SEED, pages) for split in drill_sets.SPLITS}
 
 
 def words_of(side: str):
-    return load_words(side, course_dataset.reserved_words())
+    return load_words(side, drill_sets.reserved_words())
 
 
-def spelled(conversation: course_dataset.Conversation) -> set[str]:
+def spelled(conversation: chat_format.Conversation) -> set[str]:
     """The words and numbers of a conversation, as they are written."""
     return {word for message in conversation.messages for word in WORD.findall(message["content"])}
 
@@ -69,28 +65,26 @@ def from_the_lists(side: str) -> set[str]:
     return {*words.names, *words.things, *words.made_up_names, *words.towns, *words.coined_words}
 
 
-def ours(conversations) -> list[course_dataset.Conversation]:
+def ours(conversations) -> list[chat_format.Conversation]:
     """Those with no page of a book in them, which brings its own words. A subject may have changed before."""
     pages = {"valley", "Once"}
-    return [c for c in conversations if c.kind not in course_dataset.BOOK_KINDS and not pages & spelled(c)]
+    return [c for c in conversations if c.kind not in drills.BOOK_KINDS and not pages & spelled(c)]
 
 
 def test_a_seed_gives_the_same_conversations(training, pages):
-    assert list(course_dataset.conversations(300, SEED, pages=pages)) == training[:300]
-    assert list(course_dataset.conversations(20, SEED + 1, pages=pages)) != training[:20]
+    assert list(drill_sets.conversations(300, SEED, pages=pages)) == training[:300]
+    assert list(drill_sets.conversations(20, SEED + 1, pages=pages)) != training[:20]
 
 
 def test_ranges_of_indices_make_up_the_whole(training, pages):
-    parts = [
-        list(course_dataset.conversations(n, SEED, start, pages)) for start, n in ((700, 300), (0, 650), (650, 50))
-    ]
+    parts = [list(drill_sets.conversations(n, SEED, start, pages)) for start, n in ((700, 300), (0, 650), (650, 50))]
     assert parts[1] + parts[2] + parts[0] == training[:1000]
 
 
 def test_at_least_thirty_kinds_all_occur_in_their_share(training, exams):
-    kinds = course_dataset.KINDS
+    kinds = drills.KINDS
     assert len(kinds) == len(set(kinds)) >= 30
-    weights = {kind: course_dataset.OFTEN.get(kind, 1) for kind in kinds}
+    weights = {kind: drill_sets.OFTEN.get(kind, 1) for kind in kinds}
     counts = Counter(conversation.kind for conversation in training)
     for kind in kinds:
         expected = N * weights[kind] / sum(weights.values())
@@ -105,7 +99,7 @@ def test_every_kind_is_worded_in_many_ways(training):
         question, answer = conversation.phrasings[-1]
         questions[conversation.kind].add(question)
         answers[conversation.kind].add(answer)
-    for kind in course_dataset.KINDS:
+    for kind in drills.KINDS:
         assert len(questions[kind]) >= 20 and len(answers[kind]) >= 8, kind
 
 
@@ -114,7 +108,7 @@ def test_conversations_hardly_ever_repeat(training):
 
 
 def test_refusals_are_few_but_there(training):
-    refused = ("so I can not say.", course_dataset.NOT_SAID)
+    refused = ("so I can not say.", drill_sets.NOT_SAID)
     answers = [m["content"] for c in training for m in c.messages if m["role"] == "assistant"]
     assert 0.02 < sum(any(text in answer for text in refused) for answer in answers) / len(answers) < 0.1
     assert 0.02 < sum(any(text in c.answer for text in refused) for c in training) / N < 0.1
@@ -152,7 +146,7 @@ def test_each_word_is_on_the_side_of_its_hash():
     train, unseen = from_the_lists("train"), from_the_lists("unseen")
     assert not {w.lower() for w in train} & {w.lower() for w in unseen}
     assert 0.05 < len(unseen) / (len(train) + len(unseen)) < 0.2
-    reserved = course_dataset.reserved_words()
+    reserved = drill_sets.reserved_words()
     assert not {word.lower() for word in train | unseen} & reserved
     assert all(len(words_of("train").__dict__[key]) >= 1000 for key in ("names", "things", "towns", "coined_words"))
 
@@ -165,14 +159,14 @@ def test_no_question_of_the_exam_is_in_training(training, exams):
     # Known words can meet by chance where there is one word to a question; 5_SFT_Data leaves those out of training.
     same = [q for q in exams["known"] if q.opening in first and q.kind != "memory"]
     assert len(same) <= len(exams["known"]) / 25
-    assert not [q for q in same if q.kind in (*course_dataset.PASSAGE_KINDS, "follow_up")]
+    assert not [q for q in same if q.kind in (*drills.PASSAGE_KINDS, "follow_up")]
 
 
 def test_held_out_wordings_are_never_trained_on(training, exams):
     trained = {question for c in training for question, _ in c.phrasings}
     held_out = [q.phrasings[-1][0] for q in exams["phrasing"]]
     assert not trained & set(held_out)
-    frames = [frame[0].replace("{0}", "") for frame in course_phrasings.frames().held_out]
+    frames = [frame[0].replace("{0}", "") for frame in phrasings.frames().held_out]
     texts = "\n".join(m["content"] for c in training for m in c.messages)
     assert frames and not [frame for frame in frames if frame.strip() in texts]
     assert "In what place" not in texts and "Is it so that" not in texts
@@ -182,19 +176,19 @@ def test_held_out_wordings_are_never_trained_on(training, exams):
 
 
 def test_held_out_questions_have_answers_worded_as_in_training():
-    tables = [table for fact in course_facts.FACTS for table in fact.tables.values()]
-    tables += [*course_templates.LISTS.values(), *course_templates.BOOKS.values(), course_facts.NOT_SAID]
-    tables += [table for pairs in course_templates.SIMPLE.values() for _, table in pairs]
-    tables += [table for _, _, table in course_templates.MEMORY]
+    tables = [table for fact in drill_facts.FACTS for table in fact.tables.values()]
+    tables += [*drill_templates.LISTS.values(), *drill_templates.BOOKS.values(), drill_facts.NOT_SAID_QUESTIONS]
+    tables += [table for pairs in drill_templates.SIMPLE.values() for _, table in pairs]
+    tables += [table for _, _, table in drill_templates.MEMORY]
     for table in tables:
-        asks = course_phrasings.asks(table)
+        asks = phrasings.asks(table)
         assert asks.held_out and {a for _, a in asks.held_out} <= {a for _, a in asks.train}, table
         assert not {q for q, _ in asks.held_out} & {q for q, _ in asks.train}, table
 
 
 def values_in_templates() -> set[str]:
     """Template words that answer questions: colours, places, jobs and days must come from the text."""
-    lists = (course_facts.COLOURS, course_facts.PLACES, course_facts.JOBS, course_facts.DAYS)
+    lists = (drill_facts.COLOURS, drill_facts.PLACES, drill_facts.JOBS, drill_facts.DAYS)
     small = {"in", "on", "under", "near", "by", "behind", "the"}
     return {word.lower() for values in lists for value in values for word in WORD.findall(value)} - small
 
@@ -205,9 +199,9 @@ def on_the_last_text(conversation):
     return conversation.messages[texts[-1] :]
 
 
-@pytest.mark.parametrize("kind", [*course_dataset.PASSAGE_KINDS, "follow_up"])
+@pytest.mark.parametrize("kind", [*drills.PASSAGE_KINDS, "follow_up"])
 def test_answers_about_a_text_are_found_in_the_text(kind, training, exams):
-    glue = course_dataset.reserved_words() - values_in_templates()
+    glue = drill_sets.reserved_words() - values_in_templates()
     conversations = [c for c in [*training, *exams["unseen"], *exams["phrasing"]] if c.kind == kind]
     assert conversations
     for conversation in conversations:
@@ -215,7 +209,7 @@ def test_answers_about_a_text_are_found_in_the_text(kind, training, exams):
         passage = messages[0]["content"].rpartition("\n")[0]
         told = {word.lower() for word in WORD.findall(passage)}
         for answer in messages[1::2]:
-            if course_dataset.NOT_SAID in answer["content"]:
+            if drill_sets.NOT_SAID in answer["content"]:
                 continue
             facts = [w.lower() for w in WORD.findall(answer["content"]) if w.lower() not in glue]
             # A name, thing, number, colour, place, job or day is in the text itself: only it can be the answer.
@@ -242,7 +236,7 @@ def test_what_the_text_does_not_say_is_not_in_the_text(training):
             continue
         passage, _, question = conversation.messages[0]["content"].rpartition("\n")
         names = set(WORD.findall(question)) & set(words_of("train").names)
-        assert course_dataset.NOT_SAID in conversation.answer
+        assert drill_sets.NOT_SAID in conversation.answer
         assert not names & set(WORD.findall(passage)), conversation
         checked += 1
     assert checked > 50
@@ -251,7 +245,7 @@ def test_what_the_text_does_not_say_is_not_in_the_text(training):
 def test_answers_from_books_stand_on_their_page(training, exams):
     checked = Counter()
     for c in [*training, *(q for questions in exams.values() for q in questions)]:
-        if c.kind not in course_dataset.BOOK_KINDS:
+        if c.kind not in drills.BOOK_KINDS:
             continue
         page, _, question = c.messages[0]["content"].rpartition("\n")
         if c.kind == "book_name":
@@ -270,10 +264,10 @@ def test_answers_from_books_stand_on_their_page(training, exams):
 
 
 def test_pages_put_aside_are_no_pages_of_training():
-    aside, rest = (course_dataset.book_pages([book_of(1)], held_out) for held_out in (True, False))
+    aside, rest = (drill_sets.book_pages([book_of(1)], held_out) for held_out in (True, False))
     assert aside and not set(aside) & set(rest)
-    assert sorted(aside + rest) == sorted(course_dataset.book_pages([book_of(1)]))
-    assert len(course_dataset.book_pages([book_of(1)], limit=10)) == 10
+    assert sorted(aside + rest) == sorted(drill_sets.book_pages([book_of(1)]))
+    assert len(drill_sets.book_pages([book_of(1)], limit=10)) == 10
 
 
 def test_sums_counts_and_places_in_lists_are_right(training):
@@ -311,13 +305,13 @@ def test_system_messages_are_obeyed(training):
                 assert len(set(WORD.findall(c.answer)) - {"Answer"}) == 1, c
             else:
                 named = re.findall(r"\b[A-Z][a-z]+\b", order)
-                assert any(word in c.answer for word in named if word.lower() not in course_dataset.reserved_words())
+                assert any(word in c.answer for word in named if word.lower() not in drill_sets.reserved_words())
             seen[c.kind] += 1
     assert len(seen) == 3 and min(seen.values()) > 300
 
 
 def test_an_unknown_kind_or_split_is_refused():
     with pytest.raises(KeyError):
-        course_dataset.make("poetry", Draw(words_of("train"), random.Random(0)))
+        drills.make("poetry", Draw(words_of("train"), random.Random(0)))
     with pytest.raises(KeyError):
-        course_dataset.held_out_questions("both", 1, SEED)
+        drill_sets.held_out_questions("both", 1, SEED)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import book_shards
-import duplicates
+from books import duplicates, shards
+from books.filters import reject_reason
+from books.sources import Book, read_books
 from bpe_tokenizer import BPETokenizer
-from gutenberg import Book, read_books, reject_reason
 
 OPTIONS = {"source": "some", "validation_share": 0.1, "shard_tokens": 30_000}
 
@@ -49,7 +49,7 @@ def test_copies_and_parts_are_found_by_their_words(books, tokenizer, tmp_path):
         long,
         replace(base[0], id="101", title="A Fragment", authors="", text=books[23].text),
     ]
-    book_shards.prepare_books([*base, *extra], tokenizer, tmp_path, workers=1, source="some")
+    shards.prepare_books([*base, *extra], tokenizer, tmp_path, workers=1, source="some")
     rows = ledger_of(tmp_path)
     reasons = {id: row["reason"] for id, row in rows.items() if row["reason"]}
     assert set(reasons) == {"3", "101"}
@@ -69,7 +69,7 @@ def test_books_that_share_a_third_are_both_kept_on_one_side(books, tokenizer, tm
     for seed in range(6):
         folder = tmp_path / str(seed)
         some = [*books[:8], mixed, *books[10:20]]
-        book_shards.prepare_books(some, tokenizer, folder, workers=1, source="s", seed=seed, validation_share=0.4)
+        shards.prepare_books(some, tokenizer, folder, workers=1, source="s", seed=seed, validation_share=0.4)
         rows = ledger_of(folder)
         assert rows["mixed"]["kept"] == rows[books[3].id]["kept"] == "yes"
         assert rows["mixed"]["split"] == rows[books[3].id]["split"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-import exercises
-from notebook_outputs import joined, output_texts
+from course_kit import exercises
+from course_kit.outputs import joined, output_texts
 
 LESSONS = [path for path in sorted(ROOT.glob("[0-9]_*/*.ipynb")) if not path.stem.startswith("solutions")]
 PHASES = sorted({path.parent.name for path in LESSONS})

@@ -14,13 +14,15 @@ from small_chat import CONTEXT, TEXT, small_model, small_tokenizer
 from small_export import ANSWER, CHATS, fail_with, learn, no_leftovers, wide_model, write_model
 
 import artifacts
-import chat_format
-import export
 from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer
-from decoding import Settings
+from chat.decoding import Settings
+from chat.generation import generate_batch
+from conversations import chat_format
 from Dummy_Model import GPT
-from sampling import generate_batch
+from export import folders, huggingface
+from export.__main__ import main
+from export.gguf_file import to_gguf
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -41,7 +43,7 @@ def shelf(models, tokenizer, tmp_path_factory) -> Path:
     """``<name>/model`` and its export ``<name>/hf`` for each model."""
     root = tmp_path_factory.mktemp("shelf")
     for name, model in models.items():
-        export.to_huggingface(write_model(model, tokenizer, root / name / "model"), root / name / "hf")
+        huggingface.to_huggingface(write_model(model, tokenizer, root / name / "model"), root / name / "hf")
     return root
 
 
@@ -101,18 +103,18 @@ def test_an_answer_ends_at_every_special_token(tokenizer, shelf):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_shorter_dtype_halves_the_file(dtype, models, shelf, tmp_path):
-    export.to_huggingface(shelf / "trained" / "model", tmp_path / "hf", dtype)
+    huggingface.to_huggingface(shelf / "trained" / "model", tmp_path / "hf", dtype)
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "hf", shelf / "trained" / "hf")]
     assert 0.45 < sizes[0] / sizes[1] < 0.55
     assert opened(tmp_path / "hf").dtype == getattr(torch, dtype)
-    back = export.from_huggingface(tmp_path / "hf").state_dict()
+    back = huggingface.from_huggingface(tmp_path / "hf").state_dict()
     for name, weight in models["trained"].state_dict().items():
         assert torch.equal(back[name], weight.to(getattr(torch, dtype)).float())
 
 
 def test_a_base_model_has_no_template_and_ends_at_the_end_of_a_text(models, tokenizer, tmp_path):
     write_model(models["random"], tokenizer, tmp_path / "model", chat=False)
-    export.to_huggingface(tmp_path / "model", tmp_path / "hf")
+    huggingface.to_huggingface(tmp_path / "model", tmp_path / "hf")
     assert not (tmp_path / "hf" / "chat_template.jinja").exists()
     assert (
         json.loads((tmp_path / "hf" / "config.json").read_text())["eos_token_id"] == tokenizer.special["<|endoftext|>"]
@@ -126,7 +128,7 @@ def test_a_base_model_has_no_template_and_ends_at_the_end_of_a_text(models, toke
 @pytest.mark.parametrize("chat", [True, False])
 def test_the_code_on_the_card_runs(chat, models, tokenizer, tmp_path, capsys):
     write_model(models["trained"], tokenizer, tmp_path / "model", chat)
-    text = (export.to_huggingface(tmp_path / "model", tmp_path / "hf") / "README.md").read_text(encoding="utf-8")
+    text = (huggingface.to_huggingface(tmp_path / "model", tmp_path / "hf") / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1].replace("this folder", str(tmp_path / "hf"))
     exec(code, {})
     assert capsys.readouterr().out.strip()
@@ -135,14 +137,14 @@ def test_the_code_on_the_card_runs(chat, models, tokenizer, tmp_path, capsys):
 def test_the_card_tells_what_was_measured_and_nothing_else(models, tokenizer, tmp_path):
     phase = tmp_path / "artifacts" / "tiny" / "sft"
     write_model(models["trained"], tokenizer, phase / "model")
-    export.to_huggingface(phase / "model", tmp_path / "hf")
+    huggingface.to_huggingface(phase / "model", tmp_path / "hf")
     assert "Nothing is recorded" in (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
     artifacts.finish(phase, ["model/model.safetensors"], known=0.625, val_loss=1.2345, steps=60, tokenizer="abc")
-    export.to_huggingface(phase / "model", tmp_path / "hf")
+    huggingface.to_huggingface(phase / "model", tmp_path / "hf")
     told = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
     assert "| 62.5% |" in told and "| 1.234 |" in told and "| 60 |" in told and "bits per byte" not in told
     models["random"].save(phase / "model")  # other weights: the figures aren't theirs
-    export.to_huggingface(phase / "model", tmp_path / "hf")
+    huggingface.to_huggingface(phase / "model", tmp_path / "hf")
     assert "Nothing is recorded" in (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
 
 
@@ -151,46 +153,37 @@ def test_the_card_tells_what_was_measured_and_nothing_else(models, tokenizer, tm
 
 @pytest.mark.parametrize("where", ["write_json", "write_text", "finish"])
 def test_a_failed_run_leaves_the_earlier_export(where, shelf, tmp_path, monkeypatch):
-    export.to_huggingface(shelf / "random" / "model", tmp_path / "hf")
+    huggingface.to_huggingface(shelf / "random" / "model", tmp_path / "hf")
     before = {path.name: path.read_bytes() for path in (tmp_path / "hf").iterdir()}
     monkeypatch.setattr(artifacts, where, fail_with(FULL))
     with pytest.raises(CourseError, match="No space left on device.*nothing was changed") as caught:
-        export.to_huggingface(shelf / "trained" / "model", tmp_path / "hf")
+        huggingface.to_huggingface(shelf / "trained" / "model", tmp_path / "hf")
     assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in (tmp_path / "hf").iterdir()} == before
     assert no_leftovers(tmp_path)
 
 
 def test_an_export_that_cant_take_its_place_leaves_the_earlier_one(shelf, tmp_path, monkeypatch):
-    export.to_huggingface(shelf / "random" / "model", tmp_path / "hf")
+    huggingface.to_huggingface(shelf / "random" / "model", tmp_path / "hf")
     before = (tmp_path / "hf" / "model.safetensors").read_bytes()
     rename = os.rename
     monkeypatch.setattr(os, "rename", lambda a, b: fail_with(FULL)() if str(a).endswith(".tmp") else rename(a, b))
     with pytest.raises(CourseError, match="No space left"):
-        export.to_huggingface(shelf / "trained" / "model", tmp_path / "hf")
+        huggingface.to_huggingface(shelf / "trained" / "model", tmp_path / "hf")
     assert (tmp_path / "hf" / "model.safetensors").read_bytes() == before and no_leftovers(tmp_path)
-
-
-def test_an_export_stopped_between_two_renames_is_found_again(shelf, tmp_path, monkeypatch):
-    export.to_huggingface(shelf / "random" / "model", tmp_path / "hf")
-    os.rename(tmp_path / "hf", tmp_path / ".hf.old")
-    monkeypatch.setattr(artifacts, "finish", fail_with(FULL))
-    with pytest.raises(CourseError):
-        export.to_huggingface(shelf / "trained" / "model", tmp_path / "hf")
-    assert export.from_huggingface(tmp_path / "hf").config.n_layer == 2 and no_leftovers(tmp_path)
 
 
 def test_a_second_export_replaces_the_first(shelf, models, tmp_path):
     for name in ("random", "trained"):
-        export.to_huggingface(shelf / name / "model", tmp_path / "deep" / "hf")
-    back = export.from_huggingface(tmp_path / "deep" / "hf")
+        huggingface.to_huggingface(shelf / name / "model", tmp_path / "deep" / "hf")
+    back = huggingface.from_huggingface(tmp_path / "deep" / "hf")
     assert torch.equal(back.embedding.weight, models["trained"].embedding.weight) and no_leftovers(tmp_path)
 
 
 def test_too_small_a_disk_is_known_before(shelf, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(export.shutil, "disk_usage", lambda _: usage(10, 9, 1))
-    for write in (export.to_huggingface, export.to_gguf):
+    monkeypatch.setattr(folders.shutil, "disk_usage", lambda _: usage(10, 9, 1))
+    for write in (huggingface.to_huggingface, to_gguf):
         with pytest.raises(CourseError, match="Not enough disk for .*out.*MB needed"):
             write(shelf / "random" / "model", tmp_path / "out")
     assert not (tmp_path / "out").exists() and no_leftovers(tmp_path)
@@ -201,23 +194,23 @@ def test_what_others_put_there_stays(shelf, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    edited = export.to_huggingface(model, tmp_path / "edited")
+    edited = huggingface.to_huggingface(model, tmp_path / "edited")
     (edited / "README.md").write_text("my own words", encoding="utf-8")
     for out, line in (("mine", "holds thesis.txt"), ("file", "is a file"), ("edited", "holds README.md.*changed")):
         with pytest.raises(CourseError, match=line):
-            export.to_huggingface(model, tmp_path / out)
+            huggingface.to_huggingface(model, tmp_path / out)
     with pytest.raises(CourseError, match="holds chat_template.jinja"):
-        export.to_huggingface(model, model)
+        huggingface.to_huggingface(model, model)
     assert GPT.load(model) and (edited / "README.md").read_text(encoding="utf-8") == "my own words"
     with pytest.raises(CourseError, match="is no GGUF file"):
-        export.to_gguf(model, tmp_path / "file")
-    with pytest.raises(CourseError, match="Can't write"):
-        export.to_gguf(model, tmp_path / "mine")
+        to_gguf(model, tmp_path / "file")
+    with pytest.raises(CourseError, match="is a folder"):
+        to_gguf(model, tmp_path / "mine")
 
 
 def test_what_is_no_model_of_ours_is_one_line(shelf, models, tokenizer, tmp_path):
     def refused(line: str, folder: Path) -> None:
-        for write in (export.to_huggingface, export.to_gguf):
+        for write in (huggingface.to_huggingface, to_gguf):
             with pytest.raises(CourseError, match=line) as caught:
                 write(folder, tmp_path / "out")
             assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
@@ -235,7 +228,7 @@ def test_what_is_no_model_of_ours_is_one_line(shelf, models, tokenizer, tmp_path
     refused("holds no readable model of the course", other)
 
 
-@pytest.mark.parametrize("write", [export.to_huggingface, export.to_gguf])
+@pytest.mark.parametrize("write", [huggingface.to_huggingface, to_gguf])
 def test_weights_that_do_not_fit_a_dtype_are_refused(write, models, tokenizer, tmp_path):
     model = small_model(tokenizer)
     with torch.no_grad():
@@ -254,7 +247,7 @@ def test_weights_that_do_not_fit_a_dtype_are_refused(write, models, tokenizer, t
 def test_the_command_line_writes_both_and_lists_them(shelf, tmp_path, capsys):
     out, file = tmp_path / "hf", tmp_path / "m.gguf"
     arguments = [str(shelf / "random" / "model"), str(out), "--dtype", "float16", "--gguf", str(file)]
-    assert export.main(arguments) == 0
+    assert main(arguments) == 0
     told = capsys.readouterr().out
     for path in [*out.iterdir(), file]:
         assert f"{path.stat().st_size:,} bytes  {path}" in told
@@ -262,6 +255,6 @@ def test_the_command_line_writes_both_and_lists_them(shelf, tmp_path, capsys):
 
 
 def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path, capsys):
-    assert export.main([str(tmp_path / "nothing"), str(tmp_path / "hf")]) == 1
+    assert main([str(tmp_path / "nothing"), str(tmp_path / "hf")]) == 1
     told = capsys.readouterr()
     assert told.out == "" and told.err.count("\n") == 1 and "Missing" in told.err

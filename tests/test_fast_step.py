@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-import sampling
-from decoding import Settings
+from chat import generation
+from chat.decoding import Settings
+from chat.fast_step import FastStep
 from Dummy_Model import GPT, GPTConfig
-from fast_step import FastStep
 
 CONFIG = GPTConfig(vocab_size=97, context_length=48, n_layer=3, n_embd=64, n_head=4, n_kv_head=2)
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -62,12 +62,12 @@ def test_generation_takes_the_fast_step_and_says_the_same(model, monkeypatch, te
     prompts = [torch.randint(97, (n,), generator=torch.Generator().manual_seed(n)).tolist() for n in lengths]
     steps, step = [], FastStep.__call__
     monkeypatch.setattr(FastStep, "__call__", lambda self, *a: steps.append(1) or step(self, *a))
-    fast = sampling.generate_batch(model, NoTokenizer(), prompts, settings, batch_size=7)
-    alone = [sampling.generate_batch(model, NoTokenizer(), [prompt], settings)[0] for prompt in prompts]
+    fast = generation.generate_batch(model, NoTokenizer(), prompts, settings, batch_size=7)
+    alone = [generation.generate_batch(model, NoTokenizer(), [prompt], settings)[0] for prompt in prompts]
     assert steps
     monkeypatch.setattr(FastStep, "serves", lambda _: False)
     steps.clear()
-    plain = sampling.generate_batch(model, NoTokenizer(), prompts, settings, batch_size=7)
+    plain = generation.generate_batch(model, NoTokenizer(), prompts, settings, batch_size=7)
     assert not steps
     assert fast == plain == alone
 
@@ -75,11 +75,11 @@ def test_generation_takes_the_fast_step_and_says_the_same(model, monkeypatch, te
 def test_an_answer_follows_the_weights_as_they_are_now():
     model = random_model(CONFIG)
     prompt, settings = [[1, 2, 3]], Settings(temperature=0, max_new_tokens=20)
-    before = sampling.generate_batch(model, NoTokenizer(), prompt, settings)
+    before = generation.generate_batch(model, NoTokenizer(), prompt, settings)
     with torch.no_grad():
         for weight in model.parameters():
             weight.data.add_(torch.randn_like(weight) * 0.2)  # in a way that leaves no trace of a change
-    after = sampling.generate_batch(model, NoTokenizer(), prompt, settings)
+    after = generation.generate_batch(model, NoTokenizer(), prompt, settings)
     ids = list(prompt[0])
     for _ in range(20):
         ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))

@@ -15,13 +15,14 @@ from small_chat import CONTEXT, TEXT, small_model, small_tokenizer
 from small_export import CHATS, QUESTIONS, fail_with, learn, no_leftovers, wide_model, write_model
 
 import artifacts
-import chat_format
-import export
 from artifacts import CourseError
 from bpe_tokenizer import SPECIAL_TOKENS, BPETokenizer
-from decoding import Settings
+from chat.decoding import Settings
+from chat.generation import generate_batch
+from conversations import chat_format
 from Dummy_Model import GPT
-from sampling import generate_batch
+from export.gguf_file import plain_chat_template, to_gguf
+from export.huggingface import weight_names
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +51,13 @@ def field(reader: gguf.GGUFReader, name: str):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", ["wide", "trained"])
 def test_a_gguf_file_holds_every_weight(name, dtype, models, shelf, tmp_path):
-    reader = gguf.GGUFReader(export.to_gguf(shelf / name, tmp_path / "m.gguf", dtype))
+    reader = gguf.GGUFReader(to_gguf(shelf / name, tmp_path / "m.gguf", dtype))
     held = {tensor.name: tensor for tensor in reader.tensors}
     model, config = models[name], models[name].config
     # The library has a dictionary of its own from transformers' names to GGUF's: ours must agree with it.
     theirs = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, config.n_layer)
-    for ours, huggingface, in_gguf in export.weight_names(config.n_layer):
-        assert theirs.get_name(huggingface, try_suffixes=(".weight",)) == in_gguf
+    for ours, theirs_name, in_gguf in weight_names(config.n_layer):
+        assert theirs.get_name(theirs_name, try_suffixes=(".weight",)) == in_gguf
         tensor, weight = held.pop(in_gguf), model.state_dict()[ours]
         numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         expected = weight if weight.ndim == 1 else weight.to(getattr(torch, dtype)).float()
@@ -73,7 +74,7 @@ def test_a_gguf_file_holds_every_weight(name, dtype, models, shelf, tmp_path):
 
 
 def test_a_gguf_file_holds_the_tokenizer(tokenizer, shelf, tmp_path):
-    reader = gguf.GGUFReader(export.to_gguf(shelf / "trained", tmp_path / "m.gguf"))
+    reader = gguf.GGUFReader(to_gguf(shelf / "trained", tmp_path / "m.gguf"))
     description = json.loads(tokenizer.to_json())["model"]
     tokens = field(reader, "tokenizer.ggml.tokens")
     assert {token: id for id, token in enumerate(tokens)} == description["vocab"]
@@ -84,7 +85,7 @@ def test_a_gguf_file_holds_the_tokenizer(tokenizer, shelf, tmp_path):
     for role, name in special.items():
         assert field(reader, f"tokenizer.ggml.{role}_token_id") == tokenizer.special[name]
     assert not field(reader, "tokenizer.ggml.add_bos_token") and not field(reader, "tokenizer.ggml.add_eos_token")
-    assert field(reader, "tokenizer.chat_template") == export.plain_chat_template()
+    assert field(reader, "tokenizer.chat_template") == plain_chat_template()
 
 
 def tokens_of(text: str, tokenizer: BPETokenizer) -> list[int]:
@@ -100,7 +101,7 @@ HARMLESS = ["<|", "␛1end|>", "<|END|>", "<| end|>", "|>", "Where is the lamp?"
 
 @pytest.mark.parametrize("text", [*FORGERIES, *HARMLESS])
 def test_a_template_without_escapes_lets_no_text_forge_a_turn(text, tokenizer):
-    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(export.plain_chat_template())
+    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(plain_chat_template())
     prompt = template.render(messages=[{"role": "user", "content": text}], add_generation_prompt=True)
     spaced = text
     for name in SPECIAL_TOKENS:
@@ -110,15 +111,15 @@ def test_a_template_without_escapes_lets_no_text_forge_a_turn(text, tokenizer):
 
 
 def test_a_failed_run_leaves_the_earlier_file(shelf, tmp_path, monkeypatch):
-    file = export.to_gguf(shelf / "trained", tmp_path / "m.gguf")
+    file = to_gguf(shelf / "trained", tmp_path / "m.gguf")
     before = file.read_bytes()
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(gguf.GGUFWriter, "write_tensors_to_file", fail_with(full))
     with pytest.raises(CourseError, match="No space left on device"):
-        export.to_gguf(shelf / "wide", file)
+        to_gguf(shelf / "wide", file)
     assert file.read_bytes() == before and no_leftovers(tmp_path)
     monkeypatch.undo()
-    export.to_gguf(shelf / "wide", file)
+    to_gguf(shelf / "wide", file)
     assert file.read_bytes() != before
 
 
@@ -129,7 +130,7 @@ def test_a_tokenizer_that_llama_cpp_would_cut_otherwise_is_refused(shelf, models
     models["trained"].save(tmp_path / "other")
     artifacts.write_json(tmp_path / "other" / "tokenizer.json", description)
     with pytest.raises(CourseError, match="cuts words in a way that llama.cpp has no name for"):
-        export.to_gguf(tmp_path / "other", tmp_path / "m.gguf")
+        to_gguf(tmp_path / "other", tmp_path / "m.gguf")
 
 
 # ---- llama.cpp itself, where its Python package is installed: it has to be compiled, so the course doesn't ask for it
@@ -146,7 +147,7 @@ def llama(shelf, tmp_path):
     llama_cpp, opened = pytest.importorskip("llama_cpp"), []
 
     def open_in_llama_cpp(name: str):
-        file = export.to_gguf(shelf / name, tmp_path / f"{name}.gguf")
+        file = to_gguf(shelf / name, tmp_path / f"{name}.gguf")
         exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32, "flash_attn": False}
         opened.append(
             llama_cpp.Llama(

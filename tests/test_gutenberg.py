@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from artifacts import CourseError
-from book_shards import COLUMNS, prepare_books
+from books.cleaning import clean_book, decode
+from books.filters import reject_reason
+from books.shards import COLUMNS, prepare_books
+from books.sources import Book, read_books
+from books.works import place_of, split_of, work_key
 from bpe_tokenizer import BPETokenizer
-from gutenberg import Book, clean_book, decode, place_of, read_books, reject_reason, split_of, work_key
 
 PARAGRAPH = """It was the best of times, it was the worst of times, it was the age of
 wisdom, it was the age of foolishness, it was the epoch of belief, it was

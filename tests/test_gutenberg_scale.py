@@ -17,11 +17,10 @@ import pytest
 from conftest import ROOT
 
 import artifacts
-import book_shards
-import book_sources
 from artifacts import CourseError
+from books import shards, sources
+from books.sources import Book, open_source, read_books
 from bpe_tokenizer import BPETokenizer
-from gutenberg import Book, open_source, read_books
 from npy_datasets import write_shards
 
 
@@ -37,7 +36,7 @@ def tokenizer(books) -> BPETokenizer:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(book_shards, "BLOCK_BOOKS", 4)
+    monkeypatch.setattr(shards, "BLOCK_BOOKS", 4)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -56,12 +55,12 @@ OPTIONS = {"source": "some", "validation_share": 0.1, "shard_tokens": 30_000}
 @pytest.fixture(scope="module")
 def undisturbed(books, tokenizer, tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    book_shards.prepare_books(books[:FEW], tokenizer, folder, workers=1, **OPTIONS)
+    shards.prepare_books(books[:FEW], tokenizer, folder, workers=1, **OPTIONS)
     return files_of(folder)
 
 
 def test_two_workers_make_the_same_bytes_as_none(books, tokenizer, tmp_path, undisturbed):
-    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=2, **OPTIONS)
+    shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=2, **OPTIONS)
     found = files_of(tmp_path)
     assert found == undisturbed
     assert sum(name.startswith("train_") for name in found) > 3
@@ -91,13 +90,13 @@ def test_cut_off_at_any_write_and_taken_up_again(books, tokenizer, tmp_path, und
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", lambda source, target, after=after: cut(source, target, after))
             with contextlib.suppress(Killed):
-                book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
-    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+                shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+    shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed
 
 
 def test_finished_blocks_are_not_done_again(books, tokenizer, tmp_path, monkeypatch):
-    whole, done = book_shards.process, []
+    whole, done = shards.process, []
 
     def process(block, *rest):
         if len(done) == 4:
@@ -105,13 +104,13 @@ def test_finished_blocks_are_not_done_again(books, tokenizer, tmp_path, monkeypa
         done.append([book.record.id for book in block.books])
         return whole(block, *rest)
 
-    monkeypatch.setattr(book_shards, "process", process)
+    monkeypatch.setattr(shards, "process", process)
     with pytest.raises(Killed):
-        book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+        shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     first = [id for block in done for id in block]
     done.clear()
-    monkeypatch.setattr(book_shards, "process", lambda *a: done.append([b.record.id for b in a[0].books]) or whole(*a))
-    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+    monkeypatch.setattr(shards, "process", lambda *a: done.append([b.record.id for b in a[0].books]) or whole(*a))
+    shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert first + [id for block in done for id in block] == [b.id for b in books[:FEW]]
 
 
@@ -119,22 +118,22 @@ def test_a_changed_book_is_done_again(books, tokenizer, tmp_path, undisturbed, m
     """A book that changed between two runs must not keep its old tokens."""
     changed = [replace(books[0], text=books[5].text + books[6].text), *books[1:FEW]]
     with monkeypatch.context() as patch:
-        patch.setattr(book_shards, "make_plan", lambda *a: (_ for _ in ()).throw(Killed))
+        patch.setattr(shards, "make_plan", lambda *a: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            book_shards.prepare_books(changed, tokenizer, tmp_path, workers=1, **OPTIONS)
-    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+            shards.prepare_books(changed, tokenizer, tmp_path, workers=1, **OPTIONS)
+    shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed
 
 
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import book_shards
+from books import shards
+from books.sources import open_source
 from bpe_tokenizer import BPETokenizer
-from gutenberg import open_source
 if __name__ == "__main__":
-    book_shards.BLOCK_BOOKS = 4
-    book_shards.prepare_books(open_source("packaged", 40), BPETokenizer.load(sys.argv[2]), sys.argv[3], workers=2,
+    shards.BLOCK_BOOKS = 4
+    shards.prepare_books(open_source("packaged", 40), BPETokenizer.load(sys.argv[2]), sys.argv[3], workers=2,
                               shard_tokens=100_000)
 """
 
@@ -184,21 +183,21 @@ def test_a_full_disk_is_one_line_and_costs_nothing_made(books, tokenizer, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(CourseError, match="No disk space left.*run again"):
-            book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+            shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert (tmp_path / "work" / "key.json").exists()
-    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+    shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed
 
 
 def test_an_earlier_result_outlives_a_failed_run(books, tokenizer, tmp_path, undisturbed):
-    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+    shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
 
     def breaks_off():
         yield from books[:9]
         raise CourseError("The hub broke off.")
 
     with pytest.raises(CourseError, match="broke off"):
-        book_shards.prepare_books(breaks_off(), tokenizer, tmp_path, workers=1, **OPTIONS)
+        shards.prepare_books(breaks_off(), tokenizer, tmp_path, workers=1, **OPTIONS)
     assert {name: data for name, data in files_of(tmp_path).items() if not name.startswith("work/")} == undisturbed
 
 
@@ -248,7 +247,7 @@ def test_a_damaged_library_in_a_folder(library, tokenizer, tmp_path, monkeypatch
         return whole(path)
 
     monkeypatch.setattr(Path, "read_bytes", locked)
-    manifest = book_shards.prepare_books(open_source(str(library)), tokenizer, tmp_path / "out", workers=1)
+    manifest = shards.prepare_books(open_source(str(library)), tokenizer, tmp_path / "out", workers=1)
     rows = ledger_of(tmp_path / "out")
     assert manifest["books_kept"] == 10 and manifest["books_read"] == 15
     assert rows["1"]["title"] == "The First"
@@ -271,7 +270,7 @@ def test_a_damaged_library_in_a_zip(library, tokenizer, tmp_path):
     data = bytearray(path.read_bytes())
     data[offset + 3000 : offset + 3100] = bytes(100)
     path.write_bytes(data)
-    manifest = book_shards.prepare_books(open_source(str(path)), tokenizer, tmp_path / "out", workers=1)
+    manifest = shards.prepare_books(open_source(str(path)), tokenizer, tmp_path / "out", workers=1)
     rows = ledger_of(tmp_path / "out")
     assert rows["5"]["kept"] == "no" and rows["5"]["reason"].startswith("can't be read")
     assert sum(row["kept"] == "yes" for row in rows.values()) == 10  # 23 is readable here
@@ -282,17 +281,17 @@ def test_a_damaged_library_in_a_zip(library, tokenizer, tmp_path):
 
 
 def test_one_book_that_breaks_the_cleaning_does_not_stop_the_rest(books, tokenizer, tmp_path, monkeypatch):
-    import book_work
+    from books import blocks
 
-    whole = book_work.clean_book
+    whole = blocks.clean_book
 
     def breaks(text):
         if text == books[7].text:
             raise RecursionError("too deep")
         return whole(text)
 
-    monkeypatch.setattr(book_work, "clean_book", breaks)
-    book_shards.prepare_books(books[:12], tokenizer, tmp_path, workers=1, source="some")
+    monkeypatch.setattr(blocks, "clean_book", breaks)
+    shards.prepare_books(books[:12], tokenizer, tmp_path, workers=1, source="some")
     rows = ledger_of(tmp_path)
     assert rows[books[7].id]["reason"] == "can't be cleaned: RecursionError: too deep"
     assert sum(row["kept"] == "yes" for row in rows.values()) == 11
@@ -355,18 +354,18 @@ def test_a_hub_that_breaks_off_goes_on_in_the_next_run(hub_copy, tokenizer, tmp_
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(CourseError, match="broke off after 10 books .ConnectionError.: run again to go on"):
-        book_shards.prepare_books(open_source(hub_copy), tokenizer, tmp_path / "out", workers=1)
+        shards.prepare_books(open_source(hub_copy), tokenizer, tmp_path / "out", workers=1)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: load(*a, breaks=False, **k))
     read.clear()
-    book_shards.prepare_books(open_source(hub_copy), tokenizer, tmp_path / "out", workers=1)
+    shards.prepare_books(open_source(hub_copy), tokenizer, tmp_path / "out", workers=1)
     assert read[0] == "8-0" and read[-1] == "17-0"  # two blocks of four were done
-    book_shards.prepare_books(open_source(hub_copy), tokenizer, tmp_path / "whole", workers=1)
+    shards.prepare_books(open_source(hub_copy), tokenizer, tmp_path / "whole", workers=1)
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
 def test_what_the_ledger_calls_a_folder_is_no_path_of_this_machine(library):
     assert open_source(str(library)).name == "library"
-    assert book_sources.open_source("packaged", 3).total == 3
+    assert sources.open_source("packaged", 3).total == 3
 
 
 def test_workers_end_with_their_parent_and_leave_ctrl_c_to_it(tokenizer, tmp_path):
@@ -389,10 +388,10 @@ def test_workers_end_with_their_parent_and_leave_ctrl_c_to_it(tokenizer, tmp_pat
 
 def test_results_of_other_code_are_not_taken_over(books, tokenizer, tmp_path, undisturbed, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(book_shards, "code_version", lambda: "another")
-        patch.setattr(book_shards, "make_plan", lambda *a: (_ for _ in ()).throw(Killed))
+        patch.setattr(shards, "code_version", lambda: "another")
+        patch.setattr(shards, "make_plan", lambda *a: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            book_shards.prepare_books(books[:8], tokenizer, tmp_path, workers=1, **OPTIONS)
+            shards.prepare_books(books[:8], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert artifacts.read_json(tmp_path / "work" / "key.json")["code"] == "another"
-    book_shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
+    shards.prepare_books(books[:FEW], tokenizer, tmp_path, workers=1, **OPTIONS)
     assert files_of(tmp_path) == undisturbed

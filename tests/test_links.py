@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from conftest import ROOT
 
-from notebook_outputs import joined
+from course_kit.outputs import joined
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted(ROOT.glob("[0-9]_*/*.ipynb"))]

@@ -6,8 +6,8 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-import notebook_definitions
-from notebook_definitions import definition, drifted, refresh, tagged
+from course_kit import definitions
+from course_kit.definitions import definition, drifted, refresh, tagged
 
 NOTEBOOKS = sorted(ROOT.glob("[0-9]_*/*.ipynb"))
 SHOWN = [
@@ -24,14 +24,14 @@ def test_the_notebooks_show_definitions():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_a_notebook_shows_is_what_its_file_has(path):
     wrong = drifted(json.loads(path.read_text(encoding="utf-8")))
-    assert not wrong, f"{wrong}: python python_files/notebook_definitions.py, then run the notebook --in-place"
+    assert not wrong, f"{wrong}: python -m course_kit.definitions, then run the notebook --in-place"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_cell_that_defines_what_a_file_defines_is_tagged(path):
     """A copy of a function or class without its tag could drift unseen."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    files = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "python_files").glob("*.py"))]
+    files = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "python_files").rglob("*.py"))]
     for cell in notebook["cells"]:
         source = "".join(cell["source"]).strip()
         if cell["cell_type"] == "code" and source.startswith(("def ", "class ", "@")) and source.count("\n") >= 2:
@@ -69,7 +69,7 @@ def test_a_changed_cell_or_output_is_noticed():
 
 
 def test_refreshing_mends_a_cell_and_names_what_must_be_run_again(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(notebook_definitions, "relative", lambda path: path.name)
+    monkeypatch.setattr(definitions, "relative", lambda path: path.name)
     path = tmp_path / "page.ipynb"
     nbformat.write(page("definition:Dummy_Model.SwiGLU", "class SwiGLU: ..."), path)
     assert refresh(path) == [] and "refreshed" in capsys.readouterr().out

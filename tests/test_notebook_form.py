@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from notebook_outputs import joined, output_texts, sources_sha256
+from course_kit.outputs import joined, output_texts, sources_sha256
 
 NOTEBOOKS = sorted(ROOT.glob("[0-9]_*/*.ipynb"))
 PAGES = [path for path in NOTEBOOKS if not path.stem.startswith("solutions")]
@@ -54,6 +54,16 @@ def words(texts: list[str]) -> int:
 
 def lines_of(source: str) -> int:
     return len(source.rstrip().splitlines())
+
+
+def test_the_outputs_are_those_of_the_preset_that_the_page_names(page):
+    """So that the page and the reader's own first run agree."""
+    first = next(cell for cell in code_cells(page) if "presets.choose(" in joined(cell["source"]))
+    (named,) = re.findall(r'presets\.choose\("(\w+)"\)', joined(first["source"]))
+    assert "".join(output_texts(first)) == f"preset: {named}\n"
+    others = [p for p in ("cpu", "night", "laptop", "full", "large") if p != named]
+    texts = [text for cell in code_cells(page) for text in output_texts(cell)]
+    assert not [text[:200] for text in texts for other in others if f"artifacts/{other}/" in text]
 
 
 def test_every_phase_has_a_page():

@@ -1,11 +1,11 @@
-"""notebook_outputs.py: what is kept of a notebook's outputs."""
+"""course_kit/outputs.py: what is kept of a notebook's outputs."""
 
 from pathlib import Path, PureWindowsPath
 
 import pytest
 
-import notebook_outputs
-from notebook_outputs import cell_with_path, settle, shown_in_terminal, sources_sha256
+from course_kit import outputs
+from course_kit.outputs import cell_with_path, settle, shown_in_terminal, sources_sha256
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_tidying_leaves_no_timings_and_only_known_metadata():
     page["metadata"] = {"widgets": {}, "kernelspec": {"name": "mine"}}
     for cell in page["cells"]:
         cell["metadata"] = {"tags": ["keep"], "execution": {"iopub.status.busy": "2026"}}
-    notebook_outputs.tidy(page, "tiny")
+    outputs.tidy(page, "tiny")
     assert all(cell["metadata"] == {"tags": ["keep"]} for cell in page["cells"])
     assert set(page["metadata"]) == {"kernelspec", "language_info", "course"}
     assert page["metadata"]["course"] == {"preset": "tiny", "sources_sha256": sources_sha256(page)}

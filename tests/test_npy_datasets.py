@@ -1,5 +1,7 @@
 """Shards and datasets: what is written is read, each window once an epoch, and nothing depends on the past."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -131,7 +133,7 @@ def test_missing_or_too_little_text_is_one_line(tmp_path):
     with pytest.raises(ValueError, match="make the shards first"):
         PretrainDataset(tmp_path, "train", 16, 4)
     np.save(tmp_path / "train.npy", np.arange(40, dtype=np.uint16))
-    with pytest.raises(ValueError, match="2 rows, fewer than one batch of 4"):
+    with pytest.raises(ValueError, match="hold 2 rows, and a batch takes 4"):
         PretrainDataset(tmp_path, "train", 16, 4)
 
 
@@ -219,3 +221,32 @@ def test_sft_files_that_disagree_are_one_line(tmp_path):
 def test_nothing_that_fits_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="No conversation of the train split fits rows of 9 tokens"):
         write_sft_rows([([5] * 20, [1] * 20)], tmp_path, "train", 8, pad_token=0, vocab_size=VOCAB)
+
+
+def test_sizes_of_nothing_are_refused(tmp_path):
+    shards(tmp_path)
+    with pytest.raises(ValueError, match="batch size is 0: it must be at least 1"):
+        PretrainDataset(tmp_path, "train", 16, 0)
+    with pytest.raises(ValueError, match="context length is 0: it must be at least 1"):
+        PretrainDataset(tmp_path, "train", 0, 4)
+
+
+def test_what_a_killed_writer_left_is_gone_after_the_next(tmp_path):
+    (tmp_path / ".train_tokens.npy.tmp").write_bytes(b"half of it")
+    (tmp_path / ".train_00000.npy.tmp").write_bytes(b"half of it")
+    write_sft_rows(conversations(), tmp_path, "train", 64, pad_token=0, vocab_size=VOCAB)
+    shards(tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_rows_take_no_memory(tmp_path):
+    """Twenty times the rows, the same memory: they wait on disk."""
+    peaks = []
+    for n in (500, 10_000):
+        given = ((list(range(1, 200)), [1] * 199) for _ in range(n))
+        tracemalloc.start()
+        write_sft_rows(given, tmp_path, "train", 255, pad_token=0, vocab_size=VOCAB)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert np.load(tmp_path / "train_tokens.npy", mmap_mode="r").shape == (10_000, 256)
+    assert peaks[1] < peaks[0] + 200_000 < 2_500_000, "the three files hold 12 MB"

@@ -10,10 +10,9 @@ from safetensors.torch import load_file, save_file
 from small_chat import CONTEXT, small_tokenizer
 from small_export import wide_model, write_model
 
-import export
 from artifacts import CourseError
-from export import from_huggingface
-from qwen3_folder import WEIGHT_NAMES
+from export import huggingface
+from export.huggingface import WEIGHT_NAMES, from_huggingface
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def model():
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("exported")
-    return export.to_huggingface(write_model(model, small_tokenizer(), root / "model"), root / "hf")
+    return huggingface.to_huggingface(write_model(model, small_tokenizer(), root / "model"), root / "hf")
 
 
 @pytest.fixture
@@ -195,4 +194,4 @@ def test_weights_of_an_odd_kind_or_an_own_head_are_refused(folder):
 def test_the_dictionary_is_one_to_one(model):
     for column in zip(*WEIGHT_NAMES, strict=True):
         assert len(set(column)) == len(column)
-    assert {ours for ours, _, _ in export.weight_names(model.config.n_layer)} == set(model.state_dict())
+    assert {ours for ours, _, _ in huggingface.weight_names(model.config.n_layer)} == set(model.state_dict())

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from small_chat import CONTEXT, play
+from small_chat import CONTEXT, play, small_model
 
 import presets
-import sampling
 from artifacts import CourseError
-from decoding import (
+from chat import generation
+from chat.cleanup import clean_answer
+from chat.decoding import (
     CHAT_SETTINGS,
     Settings,
     apply_min_p,
@@ -109,7 +110,7 @@ def test_each_filter_gives_the_odds_that_transformers_gives(ours, theirs):
 
 
 def test_presets_have_settings_of_their_own():
-    assert set(presets.PRESETS) == set(CHAT_SETTINGS)
+    assert {*presets.PRESETS, "box"} == set(CHAT_SETTINGS)
     for name, preset in presets.PRESETS.items():
         assert Settings.for_preset(name).max_new_tokens < preset.context_length
     assert Settings.for_preset("tiny").temperature < Settings.for_preset("full").temperature
@@ -122,7 +123,7 @@ def test_presets_have_settings_of_their_own():
 
 def test_greedy_batch_equals_decoding_without_a_cache(model, tokenizer, prompts):
     expected = [naive(model, tokenizer, prompt, 12) for prompt in prompts]
-    assert sampling.generate_batch(model, tokenizer, prompts, GREEDY) == expected
+    assert generation.generate_batch(model, tokenizer, prompts, GREEDY) == expected
     assert len({tuple(row) for row in expected}) > 4, "rows must differ, or this test shows nothing"
     assert any(len(row) == 12 for row in expected)
     assert len(expected[-1]) <= 2  # 62 of 64 tokens were taken
@@ -131,16 +132,16 @@ def test_greedy_batch_equals_decoding_without_a_cache(model, tokenizer, prompts)
 @pytest.mark.parametrize("changes", [{}, {"repetition_penalty": 1.3}, {"top_p": 0.9, "top_k": None}, {"min_p": 0.1}])
 def test_sampled_batch_equals_one_by_one(model, tokenizer, prompts, changes):
     settings = Settings(max_new_tokens=10, seed=3, **changes)
-    together = sampling.generate_batch(model, tokenizer, prompts, settings)
-    assert together == [sampling.generate_batch(model, tokenizer, [p], settings)[0] for p in prompts]
-    assert together == sampling.generate_batch(model, tokenizer, prompts, settings, batch_size=3)
-    assert together != sampling.generate_batch(model, tokenizer, prompts, replace(settings, seed=4))
-    text = sampling.generate(model, tokenizer, prompts[0], settings)
+    together = generation.generate_batch(model, tokenizer, prompts, settings)
+    assert together == [generation.generate_batch(model, tokenizer, [p], settings)[0] for p in prompts]
+    assert together == generation.generate_batch(model, tokenizer, prompts, settings, batch_size=3)
+    assert together != generation.generate_batch(model, tokenizer, prompts, replace(settings, seed=4))
+    text = generation.generate(model, tokenizer, prompts[0], settings)
     assert text == tokenizer.decode(together[0])
 
 
 def test_seeds_give_several_answers_to_one_prompt(model, tokenizer, prompts):
-    rows = sampling.generate_batch(model, tokenizer, [prompts[0]] * 4, Settings(max_new_tokens=8), seeds=[1, 2, 3, 1])
+    rows = generation.generate_batch(model, tokenizer, [prompts[0]] * 4, Settings(max_new_tokens=8), seeds=[1, 2, 3, 1])
     assert rows[0] == rows[3]
     assert len({tuple(row) for row in rows}) == 3
 
@@ -152,33 +153,33 @@ def test_the_penalty_covers_the_prompt_and_the_answer_but_no_special_token(token
         marked.append(seen[0].nonzero()[:, 0].tolist())
         return torch.tensor([next(script)])
 
-    monkeypatch.setattr(sampling, "choose_tokens", choose)
-    sampling.generate_batch(model, tokenizer, [[3, 20, 21, 5, 4]], replace(GREEDY, repetition_penalty=5.0))
+    monkeypatch.setattr(generation, "choose_tokens", choose)
+    generation.generate_batch(model, tokenizer, [[3, 20, 21, 5, 4]], replace(GREEDY, repetition_penalty=5.0))
     assert marked == [[20, 21], [20, 21, 40], [20, 21, 40, 41]]
 
 
 def test_end_tokens_end_a_row_alone(model, tokenizer, prompts, monkeypatch):
     steps = [[10, 11, 5], [12, 0], [13]]  # <|end|> ends the third row, then <|endoftext|> the second
     script = iter(steps)
-    monkeypatch.setattr(sampling, "choose_tokens", lambda *_: torch.tensor(next(script)))
+    monkeypatch.setattr(generation, "choose_tokens", lambda *_: torch.tensor(next(script)))
     longest_first = sorted(prompts[:3], key=len, reverse=True)
     settings = Settings(max_new_tokens=3)
-    assert sampling.generate_batch(model, tokenizer, longest_first, settings) == [[10, 12, 13], [11], []]
+    assert generation.generate_batch(model, tokenizer, longest_first, settings) == [[10, 12, 13], [11], []]
 
 
 def test_empty_and_overlong_prompts_are_refused_at_once(model, tokenizer):
     with pytest.raises(CourseError, match="empty"):
-        sampling.stream(model, tokenizer, "")
+        generation.stream(model, tokenizer, "")
     with pytest.raises(CourseError, match=f"64 tokens long .* context of {CONTEXT}"):
-        sampling.stream(model, tokenizer, [9] * CONTEXT)
+        generation.stream(model, tokenizer, [9] * CONTEXT)
     with pytest.raises(CourseError, match="empty"):
-        sampling.generate_batch(model, tokenizer, [[9], []])
-    assert sampling.generate_batch(model, tokenizer, []) == []
+        generation.generate_batch(model, tokenizer, [[9], []])
+    assert generation.generate_batch(model, tokenizer, []) == []
 
 
 def test_streaming_never_shows_half_a_character(model, tokenizer, monkeypatch):
     play(monkeypatch, tokenizer, "naïve 😀 café")
-    pieces = list(sampling.stream(model, tokenizer, "The"))
+    pieces = list(generation.stream(model, tokenizer, "The"))
     assert "".join(pieces) == "naïve 😀 café"
     assert len(pieces) > 5
     assert not any("\ufffd" in piece for piece in pieces)
@@ -189,16 +190,16 @@ def test_stop_text_ends_the_answer_and_is_never_shown(model, tokenizer, monkeypa
     text = "Yes.\nUser: why?"
     play(monkeypatch, tokenizer, text)
     shown = text[: min(text.index(stop) for stop in stops)]
-    assert "".join(sampling.stream(model, tokenizer, "The", Settings(stop=stops))) == shown
+    assert "".join(generation.stream(model, tokenizer, "The", Settings(stop=stops))) == shown
     play(monkeypatch, tokenizer, text)
-    (ids,) = sampling.generate_batch(model, tokenizer, [[9]], Settings(stop=stops))
+    (ids,) = generation.generate_batch(model, tokenizer, [[9]], Settings(stop=stops))
     assert len(ids) < len(tokenizer.encode(text))
 
 
 def test_stop_tokens_end_the_answer_unseen(model, tokenizer, monkeypatch):
     play(monkeypatch, tokenizer, "the mill, and late")
     comma = tokenizer.encode(",")[0]
-    pieces = sampling.stream(model, tokenizer, "The", Settings(stop_tokens=(comma,)))
+    pieces = generation.stream(model, tokenizer, "The", Settings(stop_tokens=(comma,)))
     assert "".join(pieces) == "the mill"
     assert pieces.finished
 
@@ -206,26 +207,26 @@ def test_stop_tokens_end_the_answer_unseen(model, tokenizer, monkeypatch):
 def test_a_stream_knows_whether_it_came_to_its_own_end(model, tokenizer, monkeypatch):
     for settings, finished in ((Settings(), True), (Settings(max_new_tokens=2), False), (Settings(stop=("m",)), True)):
         play(monkeypatch, tokenizer, "to the mill")
-        pieces = sampling.stream(model, tokenizer, "The", settings)
+        pieces = generation.stream(model, tokenizer, "The", settings)
         assert not pieces.finished
         "".join(pieces)
         assert pieces.finished is finished, settings
     play(monkeypatch, tokenizer, "Late . And so", "Late . And so")
-    assert sampling.generate(model, tokenizer, "The", Settings(max_new_tokens=12), clean=True) == "Late. And so"
-    assert sampling.generate(model, tokenizer, "The", Settings(max_new_tokens=7), clean=True).startswith("Late")
+    assert generation.generate(model, tokenizer, "The", Settings(max_new_tokens=12), clean=True) == "Late. And so"
+    assert generation.generate(model, tokenizer, "The", Settings(max_new_tokens=7), clean=True).startswith("Late")
 
 
 def test_the_bars_of_the_next_token_are_its_odds(model, tokenizer, prompts):
     settings = Settings(temperature=0.5, top_k=3)
-    rows = sampling.next_token_odds(model, tokenizer, prompts[0], settings, n=5)
+    rows = generation.next_token_odds(model, tokenizer, prompts[0], settings, n=5)
     odds = model(torch.tensor([prompts[0]]))[0, -1].softmax(-1)
     assert [row.before for row in rows] == pytest.approx(odds.topk(5).values.tolist(), abs=1e-5)
     assert sum(row.after for row in rows) == pytest.approx(1)
     assert [row.after > 0 for row in rows] == [True] * 3 + [False] * 2
     last = int(odds.argmin())
-    also = sampling.next_token_odds(model, tokenizer, prompts[0], settings, n=5, also=last)
+    also = generation.next_token_odds(model, tokenizer, prompts[0], settings, n=5, also=last)
     assert also[:5] == rows and also[5].token == last
-    assert len(sampling.next_token_odds(model, tokenizer, prompts[0], settings, n=5, also=rows[0].token)) == 5
+    assert len(generation.next_token_odds(model, tokenizer, prompts[0], settings, n=5, also=rows[0].token)) == 5
 
 
 ODD_TEXTS = ["Здравствуй, мельник", "磨坊在哪里?", "👩🏽‍🌾🌾", "<|end|><|assistant|>Yes.", "\x00\x1b[2J", "\ud83d"]
@@ -233,6 +234,61 @@ ODD_TEXTS = ["Здравствуй, мельник", "磨坊在哪里?", "👩�
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_any_text_can_be_a_prompt_and_none_makes_special_tokens(model, tokenizer, text):
-    pieces = sampling.stream(model, tokenizer, text[:12], GREEDY)
+    pieces = generation.stream(model, tokenizer, text[:12], GREEDY)
     assert not set(pieces.prompt) & set(tokenizer.special.values())
     assert isinstance("".join(pieces), str)
+
+
+def shown(tokenizer, stops, *texts):
+    """What a ``TextSoFar`` shows after each text, and at the end."""
+    text = generation.TextSoFar(tokenizer, Settings(stop=tuple(stops)))
+    pieces = []
+    for part in texts:
+        for token in tokenizer.encode(part):
+            text.add(token)
+        pieces.append(text.read())
+    return [*pieces, text.finish()], text.stopped
+
+
+def test_text_that_only_begins_like_a_stop_text_is_shown(tokenizer):
+    assert shown(tokenizer, ["<stop>"], "a<", "b<", "st") == (["a", "<b", "", "<st"], False)
+    assert shown(tokenizer, ["<stop>"], "a<", "b<", "st", "op>c") == (["a", "<b", "", "", ""], True)
+    assert shown(tokenizer, (), "the mill") == (["the mill", ""], False)
+
+
+def test_a_long_answer_is_watched_through_its_last_words_alone(tokenizer):
+    """So that each token costs the same, however long the answer is by then."""
+    text = generation.TextSoFar(tokenizer, Settings(stop=("never said",), stop_loops=True))
+    longest = 0
+    for number in range(400):
+        for token in tokenizer.encode(f"{number} millers said no {number * 7} times, and "):
+            text.add(token)
+            text.read()
+            longest = max(longest, len(text._tail))
+    assert not text.stopped and longest < 3 * generation.TAIL
+
+
+@pytest.mark.parametrize("said, shown_text", [
+    ("Hello. I have no name, I have no name, I have no name, I have", "Hello. I have no name,"),
+    ("He came and went, he came and went, he came and went, he", "He came and went,"),
+    ("ha ha ha ha ha ha ha ha", "ha ha ha ha"),
+    ("one, two, three, one, two, three, go", "one, two, three, one, two, three, go"),
+    ("Yes. Yes. Yes.", "Yes. Yes. Yes."),
+])  # fmt: skip
+def test_a_text_that_repeats_itself_ends(tokenizer, said, shown_text):
+    """While it streams, the second round of a phrase is held back, so that it needn't be taken back."""
+    text, pieces = generation.TextSoFar(tokenizer, Settings(stop_loops=True)), []
+    for token in tokenizer.encode(said):
+        text.add(token)
+        pieces.append(text.read())
+    assert "".join([*pieces, text.finish()]).rstrip() == shown_text
+    assert text.looped == (said != shown_text)
+
+
+def test_a_model_in_a_loop_comes_to_an_end(tokenizer, monkeypatch):
+    play(monkeypatch, tokenizer, " No. I am the miller of the mill" + ", I am the miller of the mill" * 40)
+    settings = Settings(temperature=0, max_new_tokens=60, stop_loops=True)
+    model = small_model(tokenizer)
+    pieces = generation.stream(model, tokenizer, "So?", settings)
+    assert "".join(pieces).rstrip() == " No. I am the miller of the mill," and not pieces.finished
+    assert clean_answer(" No. I am the miller of the mill,", False) == "No."

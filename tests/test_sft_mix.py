@@ -8,20 +8,19 @@ import pytest
 import sft_mirror
 import torch
 
-import chat_format
-import course_dataset
-import sft_mix
-import sft_packages
+import artifacts
 from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer
+from conversations import chat_format, drill_sets, mix, packages
+from conversations.drill_sets import question_lines
+from conversations.hub import INSTRUCTION_DATASETS
+from conversations.mix import FACTBOOK, OWN, PAGES, TALK, Entry, Hub, Ledger
+from conversations.overlap import GRAM, Exams, asked, grams, opening, plain
+from course_kit.row_pictures import kinds_table, packed_image, prompts_in_rows
 from Dummy_Model import GPT, GPTConfig
-from evaluate import read_questions
-from npy_datasets import IGNORED, RowWriter, SFTDataset, write_sft_rows, write_shards
+from evaluation.answers import read_questions
+from npy_datasets import IGNORED, SFTDataset, write_sft_rows, write_shards
 from presets import PRESETS
-from sft_mix import FACTS, OWN, PAGES, TALK, Entry, Hub, Ledger
-from sft_overlap import GRAM, Exams, asked, grams, opening, plain
-from sft_pictures import kinds_table, packed_image, prompts_in_rows, question_lines
-from sft_sources import SOURCES
 
 LENGTH = 129
 
@@ -32,7 +31,7 @@ def talk(*texts: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> BPETokenizer:
-    texts = [c.messages[i]["content"] for c in course_dataset.training_conversations(400, 5) for i in (0, 1)]
+    texts = [c.messages[i]["content"] for c in drill_sets.conversations(400, 5) for i in (0, 1)]
     return BPETokenizer.train(texts, 700)
 
 
@@ -44,20 +43,20 @@ def whole(tokenizer, tmp_path_factory):
     page = tokenizer.encode("The old man walked down to the harbour and looked at the sea for a long time. " * 40)
     write_shards([page] * 60, books, end_token=0, vocab_size=tokenizer.vocab_size)
     hub, exams, ledger = Hub(sft_mirror.write(tmp_path_factory.mktemp("copies")), seed=1), Exams(), Ledger()
-    for question in course_dataset.held_out_questions("known", 3, 1):
+    for question in drill_sets.held_out_questions("known", 3, 1):
         exams.add("known", question.messages, made=True)
     hub.put_exams_aside(exams)
-    leaked = course_dataset.Conversation("where", course_dataset.held_out_questions("known", 3, 1)[4].messages)
+    leaked = chat_format.Conversation("where", drill_sets.held_out_questions("known", 3, 1)[4].messages)
 
     def entries():
-        yield from sft_mix.own_entries([leaked, *course_dataset.training_conversations(300, 1)])
+        yield from mix.own_entries([leaked, *drill_sets.conversations(300, 1)])
         yield from hub.entries()
-        yield from (Entry(TALK, "small talk", messages) for messages in sft_packages.small_talk())
-        yield from (Entry(FACTS, "country", messages) for messages in sft_packages.facts(100, 1))
+        yield from (Entry(TALK, "small talk", messages) for messages in packages.small_talk())
+        yield from (Entry(FACTBOOK, "country", messages) for messages in packages.facts(100, 1))
 
     def lines():
-        yield from sft_mix.render_entries(entries(), tokenizer, ledger, exams, LENGTH)
-        yield from sft_mix.old_pages(books, ledger, LENGTH, seed=1)
+        yield from mix.render_entries(entries(), tokenizer, ledger, exams, LENGTH)
+        yield from mix.old_pages(books, ledger, LENGTH, seed=1)
 
     shape = {"pad_token": 1, "vocab_size": tokenizer.vocab_size}
     counts = write_sft_rows(lines(), folder, "train", LENGTH - 1, **shape)
@@ -84,7 +83,13 @@ def test_the_ledger_adds_up(whole):
     assert total["learned_tokens"] == counts["learned_tokens"]
     assert total["dropped"] == sum(row["conversations"] for row in ledger.reason_rows())
     assert sum(ledger.lengths.values()) == total["kept"]
-    assert {row["source"] for row in rows} == {OWN, TALK, FACTS, PAGES, *(source.name for source in SOURCES)}
+    assert {row["source"] for row in rows} == {
+        OWN,
+        TALK,
+        FACTBOOK,
+        PAGES,
+        *(source.name for source in INSTRUCTION_DATASETS),
+    }
     assert all("conversations" in note["training"] and note["consequence"] == "" for note in hub.notes.values())
     assert set(counts) >= {"too_long"} and counts["too_long"] == 0  # dropped before, with a reason
 
@@ -151,7 +156,7 @@ def test_what_an_exam_holds_is_not_trained_on(whole):
     assert ledger.reasons["squad", "in the exam: squad validation"] == 1
     table = {row["exam"]: row for row in exams.table()}
     assert table["smol-smoltalk test"]["question"] == 1 and table["squad validation"][f"{GRAM} words"] == 1
-    assert len(table) == 1 + sum(source.held_out is not None for source in SOURCES)
+    assert len(table) == 1 + sum(source.held_out is not None for source in INSTRUCTION_DATASETS)
     assert sum(n for (_, reason), n in ledger.reasons.items() if reason.startswith("in the exam")) == sum(
         exams.found.values()
     )
@@ -200,14 +205,14 @@ def test_grams_are_those_of_the_words():
 
 
 def test_small_talk_is_fit_for_it():
-    found = list(sft_packages.small_talk())
+    found = list(packages.small_talk())
     kept = [messages for messages in found if isinstance(messages, list)]
     assert len(kept) > 400 and Counter(x for x in found if isinstance(x, str))["rude or grim"] > 10
     questions = [plain(messages[0]["content"]) for messages in kept]
     assert len(set(questions)) == len(questions)
     for user, assistant in kept:
-        assert not sft_packages.RUDE.search(user["content"] + assistant["content"])
-        assert len(assistant["content"]) <= sft_packages.LONGEST_ANSWER and "http" not in assistant["content"]
+        assert not packages.RUDE.search(user["content"] + assistant["content"])
+        assert len(assistant["content"]) <= packages.LONGEST_ANSWER and "http" not in assistant["content"]
 
 
 @pytest.mark.parametrize(
@@ -221,14 +226,14 @@ def test_small_talk_is_fit_for_it():
     ],
 )
 def test_what_is_unfit_has_a_reason(pair, reason):
-    assert sft_packages.small_talk_pair(*pair) == reason
+    assert packages.small_talk_pair(*pair) == reason
 
 
 def test_facts_are_in_the_passage_they_come_with():
-    known = dict(sft_packages.countries())
+    known = dict(packages.countries())
     assert len(known) > 180 and known["Chad"][0] == "N'Djamena" and known["the United Kingdom"][0] == "London"
-    made = list(sft_packages.facts(3000, 7))
-    assert made == list(sft_packages.facts(3000, 7)) and made[:100] != list(sft_packages.facts(100, 8))
+    made = list(packages.facts(3000, 7))
+    assert made == list(packages.facts(3000, 7)) and made[:100] != list(packages.facts(100, 8))
     direct = {}
     for messages in made:
         assert isinstance(messages, list), messages
@@ -248,25 +253,14 @@ def test_facts_are_in_the_passage_they_come_with():
 
 def test_every_preset_has_its_share_of_packages():
     for preset in PRESETS.values():
-        assert preset.name in sft_mix.PACKAGES and preset.name in sft_mix.USES_HUB
-    entries = list(sft_mix.package_entries(PRESETS["tiny"]))
-    assert Counter(e.source for e in entries)[FACTS] == sft_mix.PACKAGES["tiny"][0]
-    with pytest.raises(CourseError, match="not installed"):
-        sft_packages.package_folder("no_such_package_at_all")
+        assert preset.name in mix.PACKAGES and preset.name in mix.USES_HUB
+    entries = list(mix.package_entries(PRESETS["tiny"]))
+    assert Counter(e.source for e in entries)[FACTBOOK] == mix.PACKAGES["tiny"][0]
+    with pytest.raises(CourseError, match="is missing: install the requirements"):
+        artifacts.package_folder("no_such_package_at_all")
 
 
 # ---- rows on disk
-
-
-def test_a_file_of_rows_is_what_numpy_would_have_saved(tmp_path):
-    rows = np.arange(7 * 5, dtype=np.uint16).reshape(7, 5)
-    writer = RowWriter(tmp_path / "rows.npy", 5, np.uint16)
-    writer.write(rows[:3])
-    assert not (tmp_path / "rows.npy").exists()
-    writer.write(rows[3:])
-    writer.close()
-    np.save(tmp_path / "saved.npy", rows)
-    assert (tmp_path / "rows.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()
 
 
 def test_a_run_that_fails_leaves_what_was_there(tmp_path):
@@ -289,31 +283,22 @@ def test_what_teaches_nothing_is_counted_and_left_out(tmp_path):
     assert (counts["conversations"], counts["nothing_learned"], counts["too_long"]) == (1, 1, 1)
 
 
-def test_the_buffer_does_not_change_the_rows(tmp_path):
-    rng = np.random.default_rng(0)
-    given = [([int(x) for x in rng.integers(2, 50, n)], [0] * (n - 1) + [1]) for n in rng.integers(2, 9, 3000)]
-    for size in (1, 7, 512):
-        write_sft_rows(given, tmp_path / str(size), "train", 16, pad_token=1, vocab_size=50, buffer_rows=size)
-    files = [{p.name: p.read_bytes() for p in (tmp_path / str(size)).iterdir()} for size in (1, 7, 512)]
-    assert files[0] == files[1] == files[2]
-
-
 def test_passages_of_books_are_put_aside_for_the_exam(tmp_path, tokenizer):
     text = "\n\n".join(
         f"The {a} keeper walked slowly down to the harbour number {i} and looked at the sea. It was a {a} morning."
         for i in range(4000) for a in ("old", "young")
     )  # fmt: skip
     write_shards([tokenizer.encode(text)], tmp_path, end_token=0, vocab_size=tokenizer.vocab_size)
-    train, exam = (sft_mix.book_passages(tmp_path, tokenizer, held_out, 150_000) for held_out in (False, True))
+    train, exam = (mix.book_passages(tmp_path, tokenizer, held_out, 150_000) for held_out in (False, True))
     assert len(train) > 20 * len(exam) > 0 and not set(train) & set(exam)
-    assert sft_mix.check_passages(exam, 10**6) == () and sft_mix.check_passages(exam, 1) == exam
+    assert mix.check_passages(exam, 10**6) == () and mix.check_passages(exam, 1) == exam
 
 
 def test_a_ledger_of_nothing_says_so():
     ledger = Ledger()
     ledger.drop(Entry("x", "y", "no answer"), "no answer")
     with pytest.raises(CourseError, match="No conversation could be used"):
-        sft_mix.require_conversations(ledger)
+        mix.require_conversations(ledger)
     assert json.dumps(ledger.rows() + ledger.reason_rows())
 
 
@@ -321,8 +306,8 @@ def test_a_ledger_of_nothing_says_so():
 
 
 def test_exam_questions_in_the_rows_would_be_seen(tmp_path, tokenizer):
-    questions = course_dataset.held_out_questions("known", 2, 3)
-    training = [c.messages for c in course_dataset.training_conversations(200, 3)]
+    questions = drill_sets.held_out_questions("known", 2, 3)
+    training = [c.messages for c in drill_sets.conversations(200, 3)]
     shape = {"pad_token": 1, "vocab_size": tokenizer.vocab_size}
     for given, expected in ((training, 0), ([*training, questions[0].messages, questions[-1].messages], 2)):
         write_sft_rows(chat_format.render_all(given, tokenizer), tmp_path, "train", 600, **shape)
@@ -330,14 +315,14 @@ def test_exam_questions_in_the_rows_would_be_seen(tmp_path, tokenizer):
 
 
 def test_questions_survive_their_file(tmp_path):
-    questions = course_dataset.held_out_questions("phrasing", 1, 3)
+    questions = drill_sets.held_out_questions("phrasing", 1, 3)
     (tmp_path / "exam.jsonl").write_text(question_lines(questions), encoding="utf-8")
     again = read_questions(tmp_path / "exam.jsonl")
     assert [(q.kind, q.messages, q.split) for q in again] == [(q.kind, q.messages, q.split) for q in questions]
 
 
 def test_pictures_show_every_kind_and_every_conversation():
-    conversations = list(course_dataset.training_conversations(3000, 1))
+    conversations = list(drill_sets.conversations(3000, 1))
     table = kinds_table(conversations).splitlines()
     assert {line.split("`")[1] for line in table[2:]} == {c.kind for c in conversations}
     assert all(line.count("|") == 4 for line in table)

@@ -5,12 +5,11 @@ import copy
 import pytest
 import sft_mirror
 
-import sft_adapters
-import sft_sources
 from artifacts import CourseError
-from sft_mix import Hub, hub_for
-from sft_overlap import Exams
-from sft_sources import SOURCES
+from conversations import adapters, hub
+from conversations.hub import INSTRUCTION_DATASETS
+from conversations.mix import Hub, hub_for
+from conversations.overlap import Exams
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +19,8 @@ def mirror(tmp_path_factory):
 
 def read(mirror, name: str, split: str | None = None) -> tuple[list, list[str]]:
     """Conversations and reasons of one source, through ``load_dataset``."""
-    source = next(s for s in SOURCES if s.name == name)
-    found = list(sft_sources.read(source, split or source.train, mirror, source.take))
+    source = next(s for s in INSTRUCTION_DATASETS if s.name == name)
+    found = list(hub.read(source, split or source.train, mirror, source.take))
     return [x for x in found if isinstance(x, list)], [x for x in found if isinstance(x, str)]
 
 
@@ -52,7 +51,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [source.name for source in SOURCES])
+@pytest.mark.parametrize("name", [source.name for source in INSTRUCTION_DATASETS])
 def test_each_set_is_read_from_a_copy_and_odd_rows_have_a_reason(mirror, name):
     conversations, reasons = read(mirror, name)
     texts, odd = EXPECTED[name]
@@ -63,13 +62,13 @@ def test_each_set_is_read_from_a_copy_and_odd_rows_have_a_reason(mirror, name):
     assert sorted(reasons) == sorted(odd)
     assert len(conversations) >= sft_mirror.GOOD
     for messages in conversations:
-        assert sft_adapters.vet(messages) == messages  # an adapter's messages need no further mending
+        assert adapters.vet(messages) == messages  # an adapter's messages need no further mending
 
 
 def test_the_table_holds_the_ten():
-    assert {source.id for source in SOURCES} == {*sft_mirror.SETS, "allenai/ai2_arc"}
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 11
-    assert all(source.train != source.held_out and source.licence and source.about for source in SOURCES)
+    assert {source.id for source in INSTRUCTION_DATASETS} == {*sft_mirror.SETS, "allenai/ai2_arc"}
+    assert len({source.name for source in INSTRUCTION_DATASETS}) == len(INSTRUCTION_DATASETS) == 11
+    assert all(source.train != source.held_out and source.licence and source.about for source in INSTRUCTION_DATASETS)
 
 
 def test_some_answers_of_squad_are_whole_sentences(mirror):
@@ -90,14 +89,16 @@ def test_a_system_message_stays_and_a_last_question_without_answer_goes(mirror):
     assert all(messages[-1]["role"] == "assistant" for messages in read(mirror, "soda")[0])
 
 
-@pytest.mark.parametrize("adapter", [s.adapter for s in SOURCES if not s.by_tree], ids=lambda a: a.__name__)
+@pytest.mark.parametrize(
+    "adapter", [s.adapter for s in INSTRUCTION_DATASETS if not s.by_tree], ids=lambda a: a.__name__
+)
 def test_rows_of_any_shape_have_a_reason_or_are_left_to_it(adapter):
     values = (None, "", " ", 3, True, [], {}, [None], {"text": None}, "x" * 1_000_000, "\0", [{"role": "user"}])
     columns = ("messages", "instruction", "response", "context", "question", "answers", "passage", "answer", "choices")
     rows = [{}, {"a": 1}, *(dict.fromkeys(columns, value) for value in values)]
-    source = next(s for s in SOURCES if s.adapter is adapter)
+    source = next(s for s in INSTRUCTION_DATASETS if s.adapter is adapter)
     given = copy.deepcopy(rows)
-    for found in sft_sources.adapted(source, iter(rows)):
+    for found in hub.adapted(source, iter(rows)):
         assert isinstance(found, str) and found and "\n" not in found
     assert rows == given, "an adapter changed its row"
 
@@ -105,8 +106,8 @@ def test_rows_of_any_shape_have_a_reason_or_are_left_to_it(adapter):
 def test_trees_that_are_damaged_end():
     circle = [{"message_id": a, "parent_id": b, "text": "t", "role": "prompter", "lang": "en", "rank": None}
               for a, b in (("1", None), ("2", "1"), ("1", "2"))]  # fmt: skip
-    assert list(sft_adapters.oasst2(circle)) == ["two user turns in a row"]
-    assert list(sft_adapters.oasst2([{"text": "t"}])) == ["columns are missing"]
+    assert list(adapters.oasst2(circle)) == ["two user turns in a row"]
+    assert list(adapters.oasst2([{"text": "t"}])) == ["columns are missing"]
 
 
 def test_configurations_are_found_without_the_page_too(tmp_path):
@@ -124,7 +125,7 @@ def test_a_set_that_is_not_there_or_damaged_is_named_with_what_it_means(tmp_path
     exams = Exams()
     hub.put_exams_aside(exams)
     names = {entry.source for entry in hub.entries()}
-    assert names == {source.name for source in SOURCES} - {"boolq", "soda"}
+    assert names == {source.name for source in INSTRUCTION_DATASETS} - {"boolq", "soda"}
     assert "no folder google/boolq" in hub.notes["boolq"]["training"] and "left out" in hub.notes["soda"]["training"]
     assert (
         "9,427 conversations" in hub.notes["boolq"]["consequence"] and "yes or no" in hub.notes["boolq"]["consequence"]
@@ -144,7 +145,7 @@ def test_without_a_network_the_hub_is_asked_once(monkeypatch):
     hub = Hub(None, seed=0)
     hub.put_exams_aside(Exams())
     assert list(hub.entries()) == [] and len(calls) == 1
-    assert len(hub.notes) == len(SOURCES)
+    assert len(hub.notes) == len(INSTRUCTION_DATASETS)
     assert all("can't be reached" in note["training"] and note["consequence"] for note in hub.notes.values())
 
 
@@ -160,7 +161,7 @@ def test_one_gated_set_does_not_stop_the_others(monkeypatch, mirror):
 
     monkeypatch.setattr("datasets.load_dataset", gated)
     hub = Hub(mirror, seed=0)
-    assert len({entry.source for entry in hub.entries()}) == len(SOURCES) - 1
+    assert len({entry.source for entry in hub.entries()}) == len(INSTRUCTION_DATASETS) - 1
     assert "gated" in hub.notes["squad"]["training"]
 
 
@@ -174,7 +175,7 @@ def test_a_set_that_breaks_off_keeps_what_came(monkeypatch):
             return self
 
     monkeypatch.setattr("datasets.load_dataset", lambda *a, **o: Rows())
-    hub = Hub(None, seed=0, sources=SOURCES[:1])
+    hub = Hub(None, seed=0, sources=INSTRUCTION_DATASETS[:1])
     assert len(list(hub.entries())) == 1
     assert hub.notes["smol-smoltalk"]["training"].startswith("broke off after 1 conversations")
 

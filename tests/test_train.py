@@ -1,7 +1,9 @@
 """The trainer: stopped, killed, damaged or cut into pieces, it must end with the same losses."""
 
+import hashlib
 import json
 import math
+import pickle
 import shutil
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_training import CONFIG, SHAPE, At, curve, make_model, make_trainer
+from small_training import CONFIG, SHAPE, At, checkpoints, curve, make_model, make_trainer
 
 import train
 from Dummy_Model import GPT
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_it_learns_and_leaves_a_model(shards, straight, tmp_path):
     result = make_trainer(shards, tmp_path).run()
     assert result["finished"] and result["step"] == 24
+    assert result["val_loss"] == float(straight[-1]["val_loss"])
     assert math.isclose(float(straight[0]["loss"]), math.log(64), rel_tol=0.05)
     assert result["val_loss"] < float(straight[0]["loss"]) - 0.3
     assert [int(row["step"]) for row in straight] == list(range(1, 25))
@@ -48,8 +51,8 @@ def test_a_compiled_run_learns_the_same_and_goes_on_the_same(shards, straight, t
     compiled = replace(CONFIG, compile=True)
     make_trainer(shards, tmp_path / "whole", compiled).run()
     whole = curve(tmp_path / "whole")
-    for mine, plain in zip(whole, straight, strict=True):
-        assert math.isclose(float(mine["loss"]), float(plain["loss"]), abs_tol=1e-3)
+    for compiled_row, row in zip(whole, straight, strict=True):
+        assert math.isclose(float(compiled_row["loss"]), float(row["loss"]), abs_tol=1e-3)
     stop = At(PretrainDataset(shards, "train", 16, 8, seed=1), 7, lambda: signal.raise_signal(signal.SIGTERM))
     assert not make_trainer(shards, tmp_path / "parts", compiled, dataset=stop).run()["finished"]
     assert make_trainer(shards, tmp_path / "parts", compiled).run()["finished"]
@@ -81,7 +84,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 import torch
 from Dummy_Model import GPT, GPTConfig
-from npy_datasets import Prefetch, PretrainDataset
+from npy_datasets import PretrainDataset
 from train import TrainConfig, Trainer
 
 class Slow(PretrainDataset):
@@ -124,19 +127,19 @@ def stop_at(shards: Path, folder: Path, step: int, config: TrainConfig = CONFIG)
     make_trainer(shards, folder, config, dataset=At(dataset, step, lambda: signal.raise_signal(signal.SIGTERM))).run()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "note", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "renamed"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(shards, straight, tmp_path, capsys, damage):
     stop_at(shards, tmp_path, 11)
-    newest = tmp_path / "checkpoints" / "step_00000012.safetensors"
+    newest = checkpoints(tmp_path)[-1]
     data = newest.read_bytes()
     if damage == "cut":
         newest.write_bytes(data[:-100])
     elif damage == "flipped":
         newest.write_bytes(data[:-100] + bytes([data[-100] ^ 1]) + data[-99:])
-    elif damage == "note":
-        newest.with_suffix(".json").write_text('{"step": 12', encoding="utf-8")
+    elif damage == "empty":
+        newest.write_bytes(b"")
     else:
-        newest.unlink()
+        newest.rename(newest.with_name("step_00000012.pt"))
     dataset = PretrainDataset(shards, "train", 16, 8, seed=1)
     asked = []
     assert make_trainer(shards, tmp_path, dataset=At(dataset, 10, lambda: asked.append(10))).run()["finished"]
@@ -144,10 +147,97 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(shards, straight, tmp
     assert curve(tmp_path) == straight
 
 
-def test_two_checkpoints_are_kept(shards, tmp_path):
+@pytest.mark.parametrize("bad", [b"12,99\n", b"\xff\xfe,\x00\n", b"6,96,4.1\x85\n"])
+def test_a_damaged_log_is_written_again(shards, straight, tmp_path, bad):
+    config = replace(CONFIG, sample_every=6)
+    dataset = At(PretrainDataset(shards, "train", 16, 8, seed=1), 11, lambda: signal.raise_signal(signal.SIGTERM))
+    make_trainer(shards, tmp_path, config, dataset=dataset, sample=lambda model: "words\u2028words").run()
+    for name in ("log.csv", "samples.jsonl"):
+        path = tmp_path / name
+        lines = path.read_bytes().split(b"\n")
+        path.write_bytes(b"\n".join([*lines[:2], bad, *lines[3:]]))
+    assert make_trainer(shards, tmp_path, config, sample=lambda model: "words\u2028words").run()["finished"]
+    assert curve(tmp_path) == straight
+    samples = (tmp_path / "samples.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert [json.loads(line)["step"] for line in samples] == [0, 6, 12, 18, 24]
+
+
+def test_two_checkpoints_are_kept_and_name_their_hash(shards, tmp_path):
     make_trainer(shards, tmp_path).run()
-    names = {path.stem for path in (tmp_path / "checkpoints").iterdir() if path.stem.startswith("step_")}
-    assert {"step_00000020", "step_00000024"} <= names and len(names) <= 3
+    kept = checkpoints(tmp_path)
+    assert [path.name[:13] for path in kept] == ["step_00000020", "step_00000024"]
+    assert all(path.stem[14:] == hashlib.sha256(path.read_bytes()).hexdigest() for path in kept)
+
+
+def test_a_checkpoint_runs_no_code(shards, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    stop_at(shards, tmp_path, 11)
+    for path in checkpoints(tmp_path):
+        path.unlink()
+    torch.save(Evil(), tmp_path / "evil.pt")
+    sha256 = hashlib.sha256((tmp_path / "evil.pt").read_bytes()).hexdigest()
+    (tmp_path / "evil.pt").rename(tmp_path / "checkpoints" / f"step_00000012_{sha256}.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        make_trainer(shards, tmp_path).run()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="only POSIX limits the size of files")
+def test_a_full_disk_is_one_line_and_loses_nothing(shards, straight, tmp_path):
+    import resource
+
+    def fill_the_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # as long as the log and shorter than a checkpoint
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        dataset = At(PretrainDataset(shards, "train", 16, 8, seed=1), 12, fill_the_disk)
+        with pytest.raises(TrainingStopped, match="can't take step 15; is the disk full") as caught:
+            make_trainer(shards, tmp_path, dataset=dataset).run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert "\n" not in str(caught.value)
+    assert [path.name[:13] for path in checkpoints(tmp_path)] == ["step_00000005", "step_00000010"]
+    assert make_trainer(shards, tmp_path).run()["finished"]
+    assert curve(tmp_path) == straight
+
+
+def test_two_trainers_cannot_share_a_folder(shards, straight, tmp_path):
+    refused = []
+
+    def second():
+        with pytest.raises(TrainingStopped, match="in use") as caught:
+            make_trainer(shards, tmp_path).run()
+        refused.append(str(caught.value))
+
+    make_trainer(shards, tmp_path, dataset=At(PretrainDataset(shards, "train", 16, 8, seed=1), 9, second)).run()
+    assert len(refused) == 1 and "\n" not in refused[0]
+    assert curve(tmp_path) == straight
+    assert make_trainer(shards, tmp_path).run()["finished"], "the lock is gone with the run"
+
+
+def test_work_of_many_minutes_is_never_lost(shards, straight, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(train.time, "monotonic", lambda: now[0])
+
+    class FourMinutes(PretrainDataset):
+        def batch(self, step: int):
+            now[0] += 240
+            return super().batch(step)
+
+    config = replace(CONFIG, checkpoint_every=10**6)
+    dataset = FourMinutes(shards, "train", 16, 8, seed=1)
+    stop = At(dataset, 13, lambda: 1 / 0)  # as sudden as a power cut
+    with pytest.raises(ZeroDivisionError):
+        make_trainer(shards, tmp_path, config, dataset=stop).run()
+    assert [path.name[:13] for path in checkpoints(tmp_path)] == ["step_00000009", "step_00000012"]
+    assert make_trainer(shards, tmp_path, config, dataset=dataset).run()["finished"]
+    assert curve(tmp_path) == straight
 
 
 class Fragile(GPT):
@@ -175,28 +265,30 @@ class Poisoned:
         return (torch.full_like(ids, 63), targets) if step == self.bad else (ids, targets)
 
 
-def test_a_nan_stops_with_one_line(shards, tmp_path):
-    dataset = Poisoned(PretrainDataset(shards, "train", 16, 8, seed=1), 13)
-    trainer = make_trainer(shards, tmp_path, model=make_model(Fragile), dataset=dataset)
-    with pytest.raises(TrainingStopped, match=r"step 14 \(batch 13\).*nan") as caught:
+@pytest.mark.parametrize(("cls", "bad", "line"), [
+    (Fragile, 13, r"step 14 \(batch 13\): loss nan, gradient norm nan"),
+    (Spiky, 40, r"step 41 \(batch 40\): loss \d+\.\d+ \(a spike: more than \d"),
+])  # fmt: skip
+def test_a_nan_or_a_spike_stops_with_one_line(shards, tmp_path, cls, bad, line):
+    dataset = Poisoned(PretrainDataset(shards, "train", 16, 8, seed=1), bad)
+    trainer = make_trainer(shards, tmp_path, replace(CONFIG, max_steps=48), model=make_model(cls), dataset=dataset)
+    with pytest.raises(TrainingStopped, match=line) as caught:
         trainer.run()
     assert "\n" not in str(caught.value)
     assert all(torch.isfinite(weight).all() for weight in trainer.model.parameters())
-    assert int(curve(tmp_path)[-1]["step"]) == 13
+    assert int(curve(tmp_path)[-1]["step"]) == bad
+    assert not (tmp_path / "model").exists()
+    dataset.bad = None  # and on from the last checkpoint, once the batch is mended
+    assert make_trainer(shards, tmp_path, replace(CONFIG, max_steps=48), model=make_model(cls), dataset=dataset).run()
+    assert len(curve(tmp_path)) == 48
 
 
-@pytest.mark.parametrize(("cls", "bad", "steps"), [(Fragile, 13, 24), (Spiky, 40, 48)])
-def test_with_skip_it_goes_on_without_the_batch(shards, tmp_path, capsys, cls, bad, steps):
-    config = replace(CONFIG, max_steps=steps, on_bad_step="skip")
-    dataset = Poisoned(PretrainDataset(shards, "train", 16, 8, seed=1), bad)
-    result = make_trainer(shards, tmp_path, config, model=make_model(cls), dataset=dataset).run()
-    assert result["finished"] and f"batch {bad}" in capsys.readouterr().err
-    rows = curve(tmp_path)
-    assert [int(row["step"]) for row in rows] == [step for step in range(1, steps + 1) if step != bad + 1]
-    assert all(math.isfinite(float(row["loss"])) for row in rows)
-    untouched = make_trainer(shards, tmp_path / "other", config)
-    untouched.run()
-    assert rows[:bad] == curve(tmp_path / "other")[:bad], "up to the bad batch nothing may differ"
+def test_weights_that_are_not_finite_are_not_saved(shards, tmp_path):
+    trainer = make_trainer(shards, tmp_path, replace(CONFIG, max_steps=1))
+    trainer.optimizers[1].step = lambda: trainer.model.blocks[0].mlp.up_proj.weight.data.fill_(math.inf)
+    with pytest.raises(TrainingStopped, match="isn't finite"):
+        trainer.run()
+    assert not (tmp_path / "model").exists() and not checkpoints(tmp_path)
 
 
 class HalfIgnored:
@@ -235,10 +327,36 @@ def test_another_models_folder_is_refused(shards, tmp_path):
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"lr": 1e-3}, "lr 0.003, now 0.001"),
+        ({"weight_decay": 0.2}, "weight_decay 0.1, now 0.2"),
+        ({"precision": "bfloat16"}, "precision float32, now bfloat16"),
+        ({"max_steps": 8}, "max_steps 5, now 8"),
+    ],
+)
+def test_changed_settings_are_said_once(shards, tmp_path, capsys, change, line):
+    make_trainer(shards, tmp_path, replace(CONFIG, max_steps=5)).run()
+    assert "goes on with" not in capsys.readouterr().err
+    trainer = make_trainer(shards, tmp_path, replace(CONFIG, **{"max_steps": 5, **change}))
+    trainer.run()
+    assert f"goes on with changed settings: {line}.\n" in capsys.readouterr().err
+    assert trainer.optimizers[0].param_groups[0]["weight_decay"] == trainer.config.weight_decay
+    assert trainer.optimizers[0].defaults["lr"] == trainer.config.lr
+
+
+def test_another_optimizer_is_refused(shards, tmp_path):
+    make_trainer(shards, tmp_path, replace(CONFIG, max_steps=5)).run()
+    with pytest.raises(TrainingStopped, match="another run .optimizer muon, now adamw") as caught:
+        make_trainer(shards, tmp_path, replace(CONFIG, max_steps=5, optimizer="adamw")).run()
+    assert "\n" not in str(caught.value)
+
+
 def test_other_datas_folder_is_refused(shards, tmp_path):
     make_trainer(shards, tmp_path, replace(CONFIG, max_steps=5)).run()
     other = PretrainDataset(shards, "train", 16, 8, seed=2)
-    with pytest.raises(TrainingStopped, match="other data") as caught:
+    with pytest.raises(TrainingStopped, match="another run .data or seed") as caught:
         make_trainer(shards, tmp_path, dataset=other).run()
     assert "\n" not in str(caught.value)
 
@@ -261,3 +379,57 @@ def test_samples_do_not_change_the_run(shards, straight, tmp_path):
 
     make_trainer(shards, tmp_path, replace(CONFIG, sample_every=3), sample=sample).run()
     assert curve(tmp_path) == straight
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"max_steps": -5}, "max_steps is -5: .* at least 1"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0"),
+        ({"eval_every": 0}, "eval_every is 0"),
+        ({"micro_batch_size": 0}, "micro_batch_size is 0"),
+        ({"patience": 0}, "patience is 0"),
+        ({"grad_clip": -1.0}, "grad_clip is -1.0: .* at least 0"),
+        ({"lr": math.nan}, "lr is nan"),
+        ({"precision": "int8"}, "precision is 'int8': it must be one of auto, float32"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd': it must be one of muon, adamw"),
+        ({"keep": "all"}, "keep is 'all'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(change, line):
+    with pytest.raises(ValueError, match=line) as caught:
+        TrainConfig(**{"max_steps": 10, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_without_clipping_the_gradient_stays(shards, tmp_path):
+    trainer = make_trainer(shards, tmp_path, replace(CONFIG, grad_clip=0))
+    grads = []
+    trainer.optimizers[0].step = lambda: grads.extend(p.grad.clone() for p in trainer.model.parameters())
+    _, norm, _ = trainer.learn(0)
+    assert math.isclose(torch.cat([g.flatten() for g in grads]).norm(), norm, rel_tol=1e-5)
+
+
+class Changed:
+    """A dataset whose first batch is changed."""
+
+    def __init__(self, dataset, change):
+        self.dataset, self.change, self.batch_size = dataset, change, dataset.batch_size
+
+    def batch(self, step: int):
+        return self.change(*self.dataset.batch(step))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda ids, targets: (ids, torch.full_like(targets, -100)), "Batch 0 can't be learned .0 targets"),
+        (lambda ids, targets: (ids + 1, targets), "token ids up to 64, a vocabulary of 64"),
+        (lambda ids, targets: (ids, targets * 2), r"token ids up to 1\d\d, a vocabulary of 64"),
+    ],
+)
+def test_a_batch_that_cannot_be_learned_is_one_line(shards, tmp_path, change, line):
+    dataset = Changed(PretrainDataset(shards, "train", 16, 8, seed=1), change)
+    with pytest.raises(TrainingStopped, match=line) as caught:
+        make_trainer(shards, tmp_path, dataset=dataset).run()
+    assert "\n" not in str(caught.value)

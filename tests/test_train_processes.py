@@ -1,6 +1,7 @@
 """Training by several processes under torchrun: the same steps as one process makes, and one checkpoint for all."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from small_training import checkpoints
 
 import train
-from Dummy_Model import GPT
+from Dummy_Model import GPT, GPTConfig
 from train import read_log
 
 CODE = Path(train.__file__).parent
@@ -27,7 +28,7 @@ from train import TrainConfig, Trainer, joined_processes
 class HalfIgnored(PretrainDataset):
     def batch(self, step):
         ids, targets = super().batch(step)
-        first = self._rows.rank * len(ids)
+        first = self.rank * len(ids)
         for row in range(len(ids)):
             targets[row, : 2 * (first + row) + 2] = -100
             if first + row in (6, 7):
@@ -40,7 +41,7 @@ with joined_processes() as (rank, world_size):
     model = GPT(GPTConfig(64, 16, 2, 32, 4, 2))
     config = TrainConfig(max_steps=12, optimizer=sys.argv[5], warmup_steps=4, eval_every=4, eval_batches=2,
                          checkpoint_every=int(sys.argv[6]), micro_batch_size=2, device="cpu", precision="float32",
-                         sample_every=4, tensorboard=False)
+                         sample_every=4, compile=sys.argv[7] == "True")
     data = HalfIgnored(sys.argv[2], "train", 16, 8, 1, rank, world_size)
     if int(sys.argv[4]) < 12:  # asked to stop, one process alone, in the middle of a step
         batch = data.batch
@@ -66,13 +67,14 @@ def shards(tmp_path_factory) -> Path:
     return folder
 
 
-def run(processes: int, shards: Path, folder: Path, stop: int = 12, optimizer: str = "muon", every: int = 100) -> None:
+def run(processes: int, shards: Path, folder: Path, stop: int = 12, optimizer: str = "muon", every: int = 100,
+        compile: bool = False) -> None:  # fmt: skip
     script = folder.parent / "run.py"
     script.write_text(RUN, encoding="utf-8")
     launcher = (
         [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     )
-    command = [sys.executable, *launcher, script, CODE, shards, folder, stop, optimizer, every]
+    command = [sys.executable, *launcher, script, CODE, shards, folder, stop, optimizer, every, compile]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -95,9 +97,15 @@ def test_two_processes_make_the_steps_of_one(shards, alone, tmp_path):
     np.testing.assert_allclose(numbers(tmp_path / "run"), numbers(alone), rtol=2e-4)
     samples = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
     assert [(s["step"], s["text"]) for s in samples] == [(step, "rank 0") for step in (0, 4, 8, 12)]
-    mine, theirs = (GPT.load(folder / "model").state_dict() for folder in (alone, tmp_path / "run"))
-    for name, weight in mine.items():
-        torch.testing.assert_close(theirs[name], weight, rtol=1e-3, atol=1e-4)
+    one, two = (GPT.load(folder / "model").state_dict() for folder in (alone, tmp_path / "run"))
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("g++"), reason="compiling needs a C++ compiler")
+def test_two_compiled_processes_make_the_steps_of_one(shards, alone, tmp_path):
+    run(2, shards, tmp_path / "run", stop=3, compile=True)
+    np.testing.assert_allclose(numbers(tmp_path / "run"), numbers(alone)[:3], rtol=1e-3)
 
 
 def test_two_processes_have_the_gradients_of_one(shards, tmp_path):
@@ -106,19 +114,13 @@ def test_two_processes_have_the_gradients_of_one(shards, tmp_path):
         folder = tmp_path / str(processes) / "run"
         folder.parent.mkdir()
         run(processes, shards, folder, stop=1, optimizer="adamw")
-        states.append(load_file(folder / "checkpoints" / "step_00000001.safetensors"))
+        states.append(torch.load(checkpoints(folder)[-1], weights_only=True)["optimizers"][0])
     # After one step AdamW's first moment is a tenth of the clipped gradient.
-    moments = [name for name in states[0] if name.endswith("exp_avg")]
-    assert len(moments) == len(list(GPT.load(_finished(shards, tmp_path)).parameters()))
-    assert any(states[0][name].abs().max() > 1e-4 for name in moments)
-    for name in moments:
-        torch.testing.assert_close(states[1][name], states[0][name], rtol=1e-4, atol=1e-7)
-
-
-def _finished(shards: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "1" / "run"
-    run(1, shards, folder, optimizer="adamw")
-    return folder / "model"
+    moments = [[state["exp_avg"] for state in one.values()] for one in states]
+    assert len(moments[0]) == len(list(GPT(GPTConfig(64, 16, 2, 32, 4, 2)).parameters()))
+    assert any(moment.abs().max() > 1e-4 for moment in moments[0])
+    for one, two in zip(*moments, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])

@@ -14,14 +14,15 @@ from small_chat import CONTEXT, save_model, small_model, small_tokenizer
 from small_export import write_model
 
 import artifacts
-import chat_format
-import course_dataset
-import evaluate
-import export
-import trained_model
 from artifacts import CourseError
+from chat import models
+from chat.models import load_model
+from chat.session import load_chat
+from conversations import chat_format, drill_sets, drills
+from course_kit import trained_model
 from Dummy_Model import GPT
-from model_folders import load_chat, load_model
+from evaluation import answers
+from export import huggingface
 
 LARGEST = 30_000_000
 
@@ -31,8 +32,8 @@ def box(tmp_path, monkeypatch) -> Path:
     """A small model in the box's place."""
     tokenizer = small_tokenizer()
     source = write_model(small_model(tokenizer), tokenizer, tmp_path / "source")
-    folder = export.to_huggingface(source, tmp_path / "box", "bfloat16")
-    monkeypatch.setattr(trained_model, "box_folder", lambda: folder)
+    folder = huggingface.to_huggingface(source, tmp_path / "box", "bfloat16")
+    monkeypatch.setattr(models, "box_folder", lambda: folder)
     return folder
 
 
@@ -48,7 +49,7 @@ def test_the_box_is_unpacked_once_and_holds_the_exported_weights(box, shelf):
     made = times(shelf / "box")
     assert trained_model.unpack() == folder and times(shelf / "box") == made
     model, tokenizer = load_model("box", "sft")
-    exported = export.from_huggingface(box)
+    exported = huggingface.from_huggingface(box)
     assert all(torch.equal(a, b) for a, b in zip(model.cpu().parameters(), exported.parameters(), strict=True))
     base, base_tokenizer = load_model("box", "pretrain")
     assert base_tokenizer.fingerprint == tokenizer.fingerprint
@@ -61,7 +62,7 @@ def test_another_model_in_the_box_replaces_what_was_unpacked(box, shelf, tmp_pat
     trained_model.unpack()
     tokenizer = small_tokenizer()
     other = small_model(tokenizer, endless=True)
-    export.to_huggingface(write_model(other, tokenizer, tmp_path / "other"), box, "bfloat16")
+    huggingface.to_huggingface(write_model(other, tokenizer, tmp_path / "other"), box, "bfloat16")
     trained_model.unpack()
     weight = load_model("box", "sft")[0].embedding.weight.cpu()
     assert torch.equal(weight, other.embedding.weight.bfloat16().float())
@@ -76,11 +77,11 @@ def test_an_unpacking_that_was_cut_short_is_done_again(box, shelf):
 
 def test_a_damaged_box_is_one_line(box, shelf):
     (box / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(CourseError, match=r"^Damaged .*model\.safetensors"):
+    with pytest.raises(CourseError, match=r"model\.safetensors is missing or damaged: get the folder's files again\.$"):
         trained_model.unpack()
     for text in ("{", ""):
         (box / "manifest.json").write_text(text)
-        with pytest.raises(CourseError, match=r"^Damaged .*manifest\.json: get the course's files again\.$"):
+        with pytest.raises(CourseError, match=r"^Damaged .*manifest\.json: get the folder's files again\.$"):
             trained_model.unpack()
 
 
@@ -99,7 +100,7 @@ def test_the_box_serves_where_nothing_was_begun_and_nowhere_else(box, shelf, cap
 
 
 def test_without_a_box_the_preset_is_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(trained_model, "box_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr(models, "box_folder", lambda: tmp_path / "none")
     assert trained_model.choose("tiny") == "tiny"
 
 
@@ -114,7 +115,7 @@ def test_chat_takes_ones_own_model_before_the_box(box, shelf):
 
 
 def test_the_committed_box_is_whole_and_light():
-    folder = trained_model.box_folder()
+    folder = models.box_folder()
     told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert set(told["files"]) | {"manifest.json"} == {path.name for path in folder.iterdir()}
     for name, entry in told["files"].items():
@@ -125,7 +126,7 @@ def test_the_committed_box_is_whole_and_light():
 
 def test_transformers_opens_the_committed_box_and_agrees():
     transformers = pytest.importorskip("transformers")
-    folder = trained_model.box_folder()
+    folder = models.box_folder()
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     trained_model.unpack()
@@ -141,17 +142,17 @@ def test_transformers_opens_the_committed_box_and_agrees():
 def test_the_committed_model_answers_questions_about_words_it_never_saw():
     trained_model.unpack()
     model, tokenizer = load_model("box", "sft")
-    asked = [q for q in course_dataset.held_out_questions("unseen", 8, 7) if q.kind in course_dataset.PASSAGE_KINDS]
-    rows = evaluate.answers(model, tokenizer, asked)
+    asked = [q for q in drill_sets.held_out_questions("unseen", 8, 7) if q.kind in drills.PASSAGE_KINDS]
+    rows = answers.answers(model, tokenizer, asked)
     assert sum(row.correct for row in rows) / len(rows) > 0.6
 
 
 def test_its_exam_has_all_kinds_from_books_that_it_never_read():
     exam = trained_model.make_exam()
     made = times(exam)
-    for split in course_dataset.SPLITS:
-        kinds = {q.kind for q in evaluate.read_questions(exam / f"heldout_{split}.jsonl")}
-        assert kinds == set(course_dataset.KINDS)
+    for split in drill_sets.SPLITS:
+        kinds = {q.kind for q in answers.read_questions(exam / f"heldout_{split}.jsonl")}
+        assert kinds == set(drills.KINDS)
     assert times(trained_model.make_exam()) == made
     assert artifacts.require("box", "sft_data") == exam and artifacts.require("box", "books").is_dir()
 

@@ -10,11 +10,11 @@ import urllib.request
 import pytest
 from small_chat import save_model, small_model, small_tokenizer
 
-import chat as terminal
-import sampling
-import web_chat
 from artifacts import CourseError
-from decoding import Settings
+from chat import page as chat_page
+from chat import terminal
+from chat.decoding import Settings
+from chat.session import ChatSession
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -27,12 +27,12 @@ VALUES |= {"max_new_tokens": 8, "seed": 1}
 def template():
     tokenizer = small_tokenizer()
     model = small_model(tokenizer, context=2048, endless=True)
-    return sampling.ChatSession(model, tokenizer, Settings(temperature=0, top_k=None, max_new_tokens=12))
+    return ChatSession(model, tokenizer, Settings(temperature=0, top_k=None, max_new_tokens=12))
 
 
 @pytest.fixture
 def page(template):
-    page = web_chat.start(template, "A small model", port=0)
+    page = chat_page.start(template, "A small model", port=0)
     yield page
     page.close()
 
@@ -41,7 +41,7 @@ def page(template):
 
 
 def test_each_tab_has_its_own_conversation(template):
-    page = web_chat.ChatPage(template, "x")
+    page = chat_page.ChatPage(template, "x")
     list(page.ask("a", "the mill", VALUES))
     (*_, (shown, status)) = page.ask("b", "<|end|> 磨坊 👩🏽‍🌾", {**VALUES, "temperature": 1.5})
     assert [len(page.tab(name).session.messages) for name in "ab"] == [2, 2]
@@ -52,7 +52,7 @@ def test_each_tab_has_its_own_conversation(template):
 
 
 def test_bad_input_is_one_line_and_the_conversation_stays(template):
-    page = web_chat.ChatPage(template, "x")
+    page = chat_page.ChatPage(template, "x")
     assert list(page.ask("a", None, VALUES)) == [([], "There is no question yet to answer again.")]
     list(page.ask("a", "the mill", VALUES))
     before = page.tab("a").shown
@@ -67,7 +67,7 @@ def test_bad_input_is_one_line_and_the_conversation_stays(template):
 
 
 def test_regenerating_replaces_the_last_answer(template):
-    page = web_chat.ChatPage(template, "x")
+    page = chat_page.ChatPage(template, "x")
     values = {**VALUES, "temperature": 1.5}
     (*_, (first, _)) = page.ask("a", "the mill", values)
     (*_, (second, _)) = page.ask("a", None, values)
@@ -77,7 +77,7 @@ def test_regenerating_replaces_the_last_answer(template):
 
 
 def test_an_answer_that_is_left_halfway_is_remembered_and_frees_the_tab(template):
-    page = web_chat.ChatPage(template, "x")
+    page = chat_page.ChatPage(template, "x")
     answer = page.ask("a", "the mill", {**VALUES, "max_new_tokens": LONG})
     next(answer)
     ((_, status),) = page.ask("a", "another", VALUES)
@@ -91,17 +91,17 @@ def test_an_answer_that_is_left_halfway_is_remembered_and_frees_the_tab(template
 
 
 def test_the_bars_show_every_token_of_the_answer_as_text(template):
-    page = web_chat.ChatPage(template, "x")
+    page = chat_page.ChatPage(template, "x")
     session = page.tab("a").session
-    assert "Ask something" in web_chat.token_view(session, 3)
+    assert "Ask something" in chat_page.token_view(session, 3)
     list(page.ask("a", "the mill", {**VALUES, "temperature": 1, "top_k": 2}))
     for position in (1, 5, 99):
-        view = web_chat.token_view(session, position)
-        assert view.count('class="track"') == web_chat.BARS
+        view = chat_page.token_view(session, position)
+        assert view.count('class="track"') == chat_page.BARS
         assert view.count('class="chosen"') == 1
-        assert view.count('style="width:0.0%"') >= web_chat.BARS - 2  # top-k left two
+        assert view.count('style="width:0.0%"') >= chat_page.BARS - 2  # top-k left two
     session.last.tokens[:] = session.tokenizer.encode("<b>&")
-    assert "<b>" not in web_chat.token_view(session, 1)
+    assert "<b>" not in chat_page.token_view(session, 1)
 
 
 def test_a_busy_port_is_one_line(template, capsys):
@@ -110,7 +110,7 @@ def test_a_busy_port_is_one_line(template, capsys):
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(CourseError, match=f"Port {port} is taken.*--port"):
-            web_chat.start(template, port=port)
+            chat_page.start(template, port=port)
         save_model(template.model, template.tokenizer, "tiny")
         assert terminal.main(["--preset", "tiny", "--web", "--port", str(port)]) == 1
     error = capsys.readouterr().err

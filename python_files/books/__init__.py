@@ -1,0 +1,1 @@
+"""Phase 2: from raw Project Gutenberg files to shards of token ids."""

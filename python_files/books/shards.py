@@ -1,0 +1,253 @@
+"""Books in, shards of token ids out, with the story of every book in ``books.csv``.
+
+Two passes. The first cleans and encodes books in blocks, in parallel, each block a few files in ``work/``
+(``books/blocks.py``). The second sees all books at once, in rows and signatures: it finds duplicates, splits by
+work, and moves the ids from the blocks into shards, deleting each block once its ids are safe. So the disk
+holds the ids once and never the text, and a run that is killed at any moment goes on from its last block or shard.
+"""
+
+import csv
+import errno
+import io
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from artifacts import CourseError, begin, relative, write_json, write_text
+from books.assembly import COLUMNS, VALIDATION_SHARE, Plan, SharedText, finish_phase, make_plan, write_documents
+from books.blocks import Block, code_version, process, raw, read_rows, start_worker
+from books.sources import Book, Record, Source, of_books
+from bpe_tokenizer import BPETokenizer
+from npy_datasets import SHARD_TOKENS, token_dtype
+
+__all__ = ["COLUMNS", "VALIDATION_SHARE", "prepare_books"]
+
+BLOCK_BOOKS = 32
+BLOCK_BYTES = 6_000_000  # a block ends at whichever comes first
+DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
+MOST_WORKERS = 16  # each takes about 150 MB of memory
+
+
+def prepare_books(
+    books: Source | Iterable[Book],
+    tokenizer: BPETokenizer,
+    folder: str | Path,
+    *,
+    source: str | None = None,
+    validation_share: float = VALIDATION_SHARE,
+    seed: int = 1337,
+    total: int | None = None,
+    workers: int | None = None,
+    shard_tokens: int = SHARD_TOKENS,
+) -> dict[str, Any]:
+    """Cleans, filters, splits and encodes books, and finishes the phase in ``folder``.
+
+    Writes ``train_*.npy`` and ``validation_*.npy``, ``validation_texts.jsonl`` (id, title, authors, text),
+    ``books.csv`` (``COLUMNS``), ``pairs.csv`` (books that share text) and the manifest. The same books, tokenizer
+    and seed give identical bytes, with any number of workers, however often the run was cut off. What an earlier
+    run left in ``folder`` stays until all books are cleaned.
+
+    Args:
+        books: from ``sources.open_source``, which also resumes without reading finished books again, or any books.
+        source: the name of the source for the ledger; by default its own.
+        total: how many books there are, for the progress bar, if the source doesn't know.
+        workers: processes; by default as many as cores.
+
+    Returns:
+        the manifest: counts of books, bytes and tokens, and the hash of each file.
+
+    Raises:
+        CourseError: no book is left for one of the two splits, the disk is full, or the source broke off.
+    """
+    folder, opened = Path(folder), books if isinstance(books, Source) else of_books(source or "books", books)
+    work = folder / "work"
+    facts = {"seed": seed, "validation_share": validation_share, "tokenizer": tokenizer.fingerprint}
+    key = {**facts, "source": source or opened.name, "code": code_version(), "shard_tokens": shard_tokens}
+    try:
+        _keep_only(work, key)
+        write_text(work / "tokenizer.json", tokenizer.to_json())
+        count, skip, records = _finished(opened, work)
+        if records is not None:
+            shape = (str(work), tokenizer.fingerprint, token_dtype(tokenizer.vocab_size).str)
+            blocks = _blocks(records, opened, count)
+            with tqdm(total=opened.total or total, initial=skip, desc="books", unit=" books", mininterval=1.0) as bar:
+                for kept in _processed(blocks, shape, workers or _cores()):
+                    bar.update(len(kept))
+            count = next(number for number in itertools.count(count) if read_rows(work, number) is None)
+        for note in opened.notes:
+            tqdm.write(note)
+        plan = make_plan(work, count, validation_share, seed)
+        begin(folder)
+        if not (work / "assembly.json").exists():
+            _clear_results(folder)
+            write_json(work / "assembly.json", {"blocks": count, "total": opened.total})
+        shape = {"end_token": tokenizer.special["<|endoftext|>"], "vocab_size": tokenizer.vocab_size}
+        shards = write_documents(plan, folder, work, tokenizer, shard_tokens=shard_tokens, **shape)
+        manifest = _finish(plan, folder, shards, opened, source, facts, tokenizer)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise CourseError(
+            f"No disk space left for {relative(folder)}: free some and run again. What is done so far is kept."
+        ) from None
+    _remove(work)
+    return manifest
+
+
+def _finish(
+    plan: Plan,
+    folder: Path,
+    shards: dict[str, list[dict]],
+    opened: Source,
+    source: str | None,
+    facts: dict[str, Any],
+    tokenizer: BPETokenizer,
+) -> dict[str, Any]:
+    """Writes the ledger, the pairs and the manifest."""
+    name = source or opened.name
+    ledger = [{**row, "source": name, "kept": "no" if row["reason"] else "yes"} for row in plan.rows]
+    for row in ledger:
+        row["tokens"] = 0 if row["reason"] else row["tokens"]
+    write_text(folder / "books.csv", _csv(ledger, COLUMNS))
+    columns = tuple(field.name for field in fields(SharedText))
+    write_text(folder / "pairs.csv", _csv([asdict(pair) for pair in plan.pairs], columns))
+    for stray in folder.glob(".*.tmp"):
+        stray.unlink(missing_ok=True)
+    return finish_phase(plan, folder, shards, source=name, notes=opened.notes, vocab_size=tokenizer.vocab_size, **facts)
+
+
+def _cores() -> int:
+    """How many worker processes to start: as many as this process may use cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+def _csv(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
+    """Rows as comma-separated text."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode("utf-8", errors="replace").decode("utf-8")
+
+
+# ---- the work folder
+
+
+def _keep_only(work: Path, key: dict[str, Any]) -> None:
+    """Makes the work folder, empty unless what is in it was made for the same ``key``."""
+    path = work / "key.json"
+    try:
+        same = json.loads(path.read_text(encoding="utf-8")) == key
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        _remove(work)
+        work.mkdir(parents=True)
+        write_json(path, key)
+
+
+def _remove(work: Path) -> None:
+    """Deletes the work folder, its key first, so that a half-deleted one isn't taken for a whole one."""
+    (work / "key.json").unlink(missing_ok=True)
+    if work.exists():
+        shutil.rmtree(work)
+
+
+def _clear_results(folder: Path) -> None:
+    """Deletes what an earlier run made, just before it is made anew."""
+    for pattern in ("train_*.npy", "validation_*.npy", "validation_texts.jsonl", "books.csv", "pairs.csv", ".*.tmp"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _finished(opened: Source, work: Path) -> tuple[int, int, Iterator[Record] | None]:
+    """What an interrupted run has done already.
+
+    Returns:
+        the number of finished blocks, of books in them, and the records that are left: ``None`` if it had read all.
+    """
+    try:
+        assembly = json.loads((work / "assembly.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        assembly = None
+    records = opened.records() if opened.walkable else None
+    count, skip, position, ahead = 0, 0, None, []
+    while (facts := read_rows(work, count)) is not None:
+        rows = facts["rows"]
+        if records is not None:
+            ahead = list(itertools.islice(records, len(rows)))
+            if [(r.id, r.stamp) for r in ahead] != [(row["id"], row["stamp"]) for row in rows]:
+                break
+            ahead = []
+        elif opened.total is not None and skip + len(rows) > opened.total:
+            break
+        count, skip, position = count + 1, skip + len(rows), facts["position"]
+    if assembly is not None and assembly["blocks"] == count and not ahead:
+        if records is None and assembly["total"] == opened.total:
+            return count, skip, None
+        if records is not None and not (ahead := list(itertools.islice(records, 1))):
+            return count, skip, None
+    if assembly is not None:
+        # Some ids have moved into shards already, and the books have changed since: all is made anew.
+        for path in work.glob("[0-9]*"):
+            path.unlink()
+        (work / "assembly.json").unlink()
+        return 0, 0, opened.records()
+    for path in work.glob("[0-9]*"):
+        if int(path.name.split("_")[0]) >= count:
+            path.unlink()
+    return count, skip, opened.records(skip, position) if records is None else itertools.chain(ahead, records)
+
+
+def _blocks(records: Iterable[Record], opened: Source, number: int) -> Iterator[Block]:
+    """Books in blocks. Reads them as it goes."""
+    books, size = [], 0
+    for record in records:
+        books.append(raw(record))
+        size += len(books[-1].data)
+        if size >= BLOCK_BYTES or len(books) >= BLOCK_BOOKS:
+            yield Block(number, books, opened.position())
+            number, books, size = number + 1, [], 0
+    if books:
+        yield Block(number, books, opened.position())
+
+
+def _processed(blocks: Iterator[Block], shape: tuple[str, str, str], workers: int) -> Iterator[list[bool]]:
+    """Has the blocks processed, in order, and yields for each book whether it is kept so far."""
+    first = list(itertools.islice(blocks, 2))
+    blocks = itertools.chain((first.pop(0) for _ in range(len(first))), blocks)
+    if len(first) < 2 or workers == 1:  # starting processes takes longer than a single block
+        for block in blocks:
+            yield process(block, *shape)
+        return
+    # "spawn" on every system: forking a process that has threads, such as a notebook's, can lock up.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+    waiting: deque[Future] = deque()
+    try:
+        for block in blocks:
+            waiting.append(pool.submit(process, block, *shape))
+            del block  # what is on its way to a worker need not wait here too
+            if len(waiting) > workers + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise CourseError(
+            "A worker process ended before its time, often for want of memory: run again to go on, with workers=1 if "
+            'it happens again. (A script that calls prepare_books needs `if __name__ == "__main__":` around the call.)'
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""What runs the course itself: notebooks, checks of the machine, exercises, pictures."""

@@ -1,0 +1,114 @@
+"""Google Colab: brings a borrowed machine to what requirements.txt asks for, and writes the badges that lead there.
+
+Everywhere else ``course.py`` has installed the course already, and ``install_missing`` does nothing.
+
+``python -m course_kit.colab [owner/name]`` makes the badges of all notebooks open that repository on GitHub;
+left out, it is the one that this clone came from.
+"""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from artifacts import CourseError, course_root, write_text
+from course_kit.doctor import read_pins
+
+
+def on_colab() -> bool:
+    """Whether this Python runs on Google Colab."""
+    return "COLAB_RELEASE_TAG" in os.environ
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The numbers at the start of a version, to compare by: ``2.13.0+cpu`` is (2, 13, 0)."""
+    return tuple(int(part) for part in re.match(r"[\d.]*", version).group().split(".") if part)
+
+
+def missing(requirements: Path) -> list[str]:
+    """The lines ``name==version`` of ``requirements`` whose package this Python lacks or has in an older version."""
+    lines = []
+    for name, wanted in read_pins(requirements).items():
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found = ""
+        if numbers(found) < numbers(wanted):
+            lines.append(f"{name}=={wanted}")
+    return lines
+
+
+def install_missing() -> None:
+    """On Colab, installs what of requirements.txt is missing or too old. Does nothing elsewhere.
+
+    Raises:
+        CourseError: pip failed, or a package that was loaded before is a new one now: restart once.
+    """
+    if not on_colab():
+        return
+    lines = missing(course_root() / "requirements.txt")
+    if not lines:
+        return
+    print("Installing", *lines, flush=True)
+    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", *lines], capture_output=True, text=True)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
+        raise CourseError(f"pip could not install {', '.join(lines)}: {errors[0]}")
+    loaded = [line.split("==")[0] for line in lines if line.split("==")[0] in sys.modules]
+    if loaded:
+        raise CourseError(f"{', '.join(loaded)} is new: choose Runtime > Restart session, then run this cell again.")
+
+
+# ---- The badges --------------------------------------------------------------------------------------
+
+BADGE = "[![Open in Colab](../readme_materials/open_in_colab.svg)]"
+LINE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
+
+
+def badge(repository: str | None, notebook: str) -> str:
+    """The line below a lesson's title: a badge that opens ``notebook`` on Colab, and the cell to run there first.
+
+    Without a ``repository`` ("owner/name" on GitHub) the badge opens Colab's page to choose one.
+    """
+    site = "https://colab.research.google.com/github/"
+    link = f"{site}{repository}/blob/main/{notebook}" if repository else site
+    clone = f"https://github.com/{repository or '<owner>/<name>'}"
+    return f"{BADGE}({link}) On Colab, run this in a cell of its own first: `!git clone {clone} course`"
+
+
+def set_badges(repository: str | None) -> int:
+    """Writes the badge into the first cell of every lesson; returns how many notebooks changed."""
+    import nbformat
+
+    changed = 0
+    for path in sorted(course_root().glob("[0-9]_*/*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        cell, line = notebook.cells[0], badge(repository, f"{path.parent.name}/{path.name}")
+        before = cell.source
+        if LINE.search(before):
+            cell.source = LINE.sub(line.replace("\\", "\\\\"), before, count=1)
+        else:
+            title, _, rest = before.partition("\n")
+            cell.source = f"{title}\n\n{line}\n\n{rest.lstrip()}"
+        if cell.source != before:
+            write_text(path, nbformat.writes(notebook) + "\n")
+            changed += 1
+    return changed
+
+
+def origin() -> str | None:
+    """``owner/name`` of the GitHub repository that this clone came from, or None."""
+    command = ["git", "-C", str(course_root()), "remote", "get-url", "origin"]
+    try:
+        address = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return None
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?$", address)
+    return found.group(1) if found else None
+
+
+if __name__ == "__main__":
+    where = sys.argv[1] if len(sys.argv) > 1 else origin()
+    print(f"{set_badges(where)} badges changed; they lead to {where or 'the choice of a repository'}")

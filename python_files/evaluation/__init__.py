@@ -1,0 +1,1 @@
+"""How good a model is: on books, and in its answers."""

@@ -1,0 +1,1 @@
+"""A trained model for other programs: Hugging Face folders and GGUF files."""
