@@ -1,0 +1,287 @@
+"""Everyday conversations: what people type in their first minutes, and good answers, from data files.
+
+``5_SFT_Data/everyday/`` holds what people wrote for this course: intents (many wordings of a question, several
+answers), tables of facts, short scenes with questions, stories, and threads of several turns. Here they are read,
+multiplied from a seed, and put together to conversations of one or more turns.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from artifacts import course_root
+from conversations.templates import TemplateError, draw_slots, fill
+
+FOLDER = "5_SFT_Data/everyday"
+# Which kind of conversation the intents of a file are; those of other files are "talk".
+KIND_OF_FILE = {
+    "knowledge": ("explain_", "language_models", "how_to", "dont_know", "no_harm"),
+    "sums": ("sums", "word_problems"),
+    "words": ("spelling", "words"),
+    "instructions": ("instruct_",),
+}
+HELD_OUT_SHARE = 0.05  # of the wordings of each question, and of the scenes: never trained on
+# As people type: of the well-written questions so many lose their capitals or their mark, begin with a word more, end
+# in other marks, or have a typo.
+TYPED_SHARE, ADDED_SHARE, MARKS_SHARE, TYPO_SHARE = 0.3, 0.12, 0.12, 0.1
+BEGINNINGS = (
+    "Hi, ", "Hello, ", "hey, ", "hi folio, ", "Ok, ", "ok ", "So ", "so, ", "and ", "Well, ", "um, ", "hmm, ",
+    "Please, ", "Folio, ", "hey folio ", "quick question: ", "One question: ", "Now, ", "just wondering, ", "tell me, ",
+)  # fmt: skip
+QUESTION_WORDS = frozenset(
+    "What Who Where When Why Which How Is Are Was Were Do Does Did Can Could Will Would Should Have Has Had Am May "
+    "If Whose In On Of From To At By Any Whats Tell".split()
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask, in all its wordings, with all its answers: any answer fits any wording.
+
+    Attributes:
+        slots: as ``templates.draw_slots`` takes them.
+        follow: wordings for the same question about another row of a table ("And of {country}?").
+    """
+
+    kind: str
+    name: str
+    slots: Mapping
+    wordings: tuple[str, ...]
+    held_out: tuple[str, ...]
+    answers: tuple[str, ...]
+    follow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A passage in one or more versions, and the questions about it."""
+
+    name: str
+    slots: Mapping
+    texts: tuple[str, ...]
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Several turns that belong together: for each the user's wordings and the answers."""
+
+    name: str
+    slots: Mapping
+    turns: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Everyday:
+    """All data files, read."""
+
+    questions: Mapping[str, tuple[Question, ...]]  # by kind
+    scenes: tuple[Scene, ...]
+    held_out_scenes: tuple[Scene, ...]
+    threads: tuple[Thread, ...]
+    stories: tuple[dict, ...]
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML in which ``yes``, ``no``, ``on``, 12:30 and 1.5 are texts, and whole numbers are numbers."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, rule) for tag, rule in rules if tag.endswith((":int", ":null"))]
+    for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_entries(path: Path) -> list[dict]:
+    """The entries of a data file.
+
+    Raises:
+        TemplateError: it is no list of entries.
+    """
+    try:
+        entries = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise TemplateError(f"{path.name}: {' '.join(str(error).split())}") from None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise TemplateError(f"{path.name}: it must be a list of entries, each beginning with a dash and its kind.")
+    return entries
+
+
+def texts_of(value: object) -> tuple[str, ...]:
+    """One text or a list of texts, as a tuple."""
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+
+
+def is_held_out(text: str, share: float = HELD_OUT_SHARE) -> bool:
+    """Whether a wording or the name of a scene is kept out of training: by its hash, so always the same."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") < share * 2**32
+
+
+def _question(kind: str, name: str, slots: Mapping, ask: Sequence[str], answers: Sequence[str], **more) -> Question:
+    wordings = tuple(text for text in ask if not is_held_out(text)) or tuple(ask)
+    held_out = tuple(text for text in ask if text not in wordings)
+    return Question(kind, name, slots, wordings, held_out, tuple(answers), **more)
+
+
+def kind_of_file(name: str) -> str:
+    """The kind of conversation that a file of intents holds, by its name."""
+    return next((kind for kind, starts in KIND_OF_FILE.items() if name.startswith(starts)), "talk")
+
+
+def intent_of(entry: Mapping, kind: str) -> Question:
+    """An entry of the intents as a question."""
+    return _question(kind, entry["intent"], entry.get("slots", {}), texts_of(entry["ask"]), texts_of(entry["answer"]))
+
+
+def table_of(entry: Mapping) -> Iterator[Question]:
+    """A table of facts as questions: one for each direction in which it can be asked."""
+    columns, rows = entry["columns"], [list(row) for row in entry["rows"]]
+    slots = {", ".join(columns): rows} if len(columns) > 1 else {columns[0]: [row[0] for row in rows]}
+    for group in (entry, *entry.get("also", [])):
+        yield _question("facts", entry["table"], {**slots, **entry.get("slots", {})}, texts_of(group["ask"]),
+                        texts_of(group["answer"]), follow=_follow_ups(columns, texts_of(group["ask"])))  # fmt: skip
+
+
+def _follow_ups(columns: Sequence[str], wordings: Sequence[str]) -> tuple[str, ...]:
+    """How to ask the same about another row, where a wording names one slot alone: "And {country}?"."""
+    found = {tuple(re.findall(r"\{[^{}]+\}", text)) for text in wordings}
+    single = sorted(slots[0] for slots in found if len(slots) == 1 and "cap" not in slots[0] and "|A" not in slots[0])
+    if not single:
+        return ()
+    return tuple(form.format(single[0]) for form in ("And {}?", "What about {}?", "and {}", "what about {}?", "And {}"))
+
+
+def scene_of(entry: Mapping) -> Scene:
+    """An entry of the scenes."""
+    slots = entry.get("slots", {})
+    questions = tuple(_question("reading", q["kind"], slots, texts_of(q["q"]), texts_of(q["a"])) for q in entry["ask"])
+    return Scene(entry["scene"], slots, texts_of(entry["text"]), questions)
+
+
+def thread_of(entry: Mapping) -> Thread:
+    """An entry of the threads."""
+    turns = []
+    for turn in entry["turns"]:
+        wordings = texts_of(turn["user"])
+        kept = tuple(text for text in wordings if not is_held_out(text)) or wordings
+        turns.append((kept, texts_of(turn["assistant"])))
+    return Thread(entry["thread"], entry.get("slots", {}), tuple(turns))
+
+
+@cache
+def load(folder: Path | None = None) -> Everyday:
+    """Reads all data files (about a second; once).
+
+    Raises:
+        TemplateError: a file is wrong; ``python -m conversations.check_data`` says all that is.
+    """
+    folder = folder or course_root() / FOLDER
+    questions: dict[str, list[Question]] = {}
+    entries = {name: {path.stem: read_entries(path) for path in sorted((folder / name).glob("*.yaml"))}
+               for name in ("intents", "facts", "scenes", "threads", "stories")}  # fmt: skip
+    for file, intents in entries["intents"].items():
+        kind = kind_of_file(file)
+        for entry in intents:
+            questions.setdefault(kind, []).append(intent_of(entry, kind))
+    for tables in entries["facts"].values():
+        for entry in tables:
+            questions.setdefault("facts", []).extend(table_of(entry))
+    scenes = [scene_of(entry) for some in entries["scenes"].values() for entry in some]
+    threads = [thread_of(entry) for some in entries["threads"].values() for entry in some]
+    return Everyday(
+        {kind: tuple(some) for kind, some in questions.items()},
+        tuple(scene for scene in scenes if not is_held_out(scene.name)),
+        tuple(scene for scene in scenes if is_held_out(scene.name)),
+        tuple(threads),
+        tuple(entry for some in entries["stories"].values() for entry in some),
+    )
+
+
+# ---- exchanges: a list of (user's text, answer)
+
+Exchange = tuple[str, str]
+
+
+def as_typed(text: str, rng: random.Random) -> str:
+    """A question as people type it: at times in lower case, without its mark, with a word before it, or a typo.
+
+    Never in a way that is kept out of training.
+    """
+    typed = _as_typed(text, rng)
+    return text if is_held_out(typed) else typed
+
+
+def _as_typed(text: str, rng: random.Random) -> str:
+    asks = text[-1:] == "?"
+    if text[-1:] in ".?!" and rng.random() < TYPED_SHARE:
+        text = text[:-1] if rng.random() < 0.8 else text
+        text = text.lower() if rng.random() < 0.7 else text
+    chance = rng.random()
+    if asks and chance < ADDED_SHARE:
+        begin = rng.choice(BEGINNINGS)
+        keep = text.startswith(("I ", "I'")) or (text[:1].isupper() and text.split()[0] not in QUESTION_WORDS)
+        return begin + (text if keep else text[:1].lower() + text[1:])
+    if chance > 1 - MARKS_SHARE:
+        return text.rstrip(".?!") + rng.choice(("??", "?!", "!", "!!", "...", " ?", " please", " pls", ", please"))
+    if chance > 1 - MARKS_SHARE - TYPO_SHARE:
+        return with_typo(text, rng)
+    return text
+
+
+def with_typo(text: str, rng: random.Random) -> str:
+    """The text with one slip in one of its longer lower-case words: two letters swapped, one lost or one doubled."""
+    words = text.split(" ")
+    long = [i for i, word in enumerate(words) if len(word) > 3 and word.isalpha() and word.islower()]
+    if not long:
+        return text
+    at = rng.choice(long)
+    word, i = words[at], rng.randrange(1, len(words[at]) - 1)
+    slips = (word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:])
+    words[at] = rng.choice(slips)
+    return " ".join(words)
+
+
+def ask(question: Question, values: Mapping, rng: random.Random, held_out: bool = False) -> Exchange:
+    """A question in one wording and with one answer."""
+    wordings = question.held_out if held_out and question.held_out else question.wordings
+    text = fill(rng.choice(wordings), values, rng)
+    # What the answer repeats or spells must be in the question as it is.
+    text = text if held_out or question.kind in ("words", "instructions") else as_typed(text, rng)
+    return text, fill(rng.choice(question.answers), values, rng)
+
+
+def about_facts(question: Question, rng: random.Random) -> list[Exchange]:
+    """A question about a row of a table, at times followed by the same about another row."""
+    values = draw_slots(question.slots, rng)
+    found = [ask(question, values, rng)]
+    if question.follow and rng.random() < 0.2:
+        others = draw_slots(question.slots, rng)
+        if others != values:
+            found.append(
+                (fill(rng.choice(question.follow), others, rng), fill(rng.choice(question.answers), others, rng))
+            )
+    return found
+
+
+def reading(scene: Scene, rng: random.Random, turns: int, held_out: bool = False) -> list[Exchange]:
+    """A passage with a question, then more questions about the same passage in later turns."""
+    values = draw_slots(scene.slots, rng)
+    chosen = rng.sample(scene.questions, min(turns, len(scene.questions)))
+    found = [ask(question, values, rng, held_out) for question in chosen]
+    passage = fill(rng.choice(scene.texts), values, rng)
+    first = found[0][0]
+    join = rng.choice((" ", " ", "\n", "\n\n"))
+    order = f"{first}{join}{passage}" if rng.random() < 0.08 and first[-1] == "?" else f"{passage}{join}{first}"
+    return [(order, found[0][1]), *found[1:]]
+
+
+def thread(one: Thread, rng: random.Random) -> list[Exchange]:
+    """The turns of a thread, each in one of its wordings."""
+    values = draw_slots(one.slots, rng)
+    return [(fill(rng.choice(user), values, rng), fill(rng.choice(answer), values, rng)) for user, answer in one.turns]

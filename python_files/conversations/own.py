@@ -1,0 +1,153 @@
+"""The course's own conversations: everyday talk written for this course and multiplied from a seed, and drills.
+
+Conversation ``i`` depends on the seed and on ``i`` alone, so any number of processes can share the work.
+
+    python -m conversations.own --n 100000 --seed 1 > own.jsonl
+
+run in ``python_files/`` writes them for another experiment, one ``{"kind", "messages"}`` a line.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+
+from tqdm import tqdm
+
+from conversations import drill_sets, everyday, stories
+from conversations.chat_format import Conversation
+from conversations.everyday import Exchange, Question
+from conversations.templates import draw_slots, fill
+
+# How often each kind comes, in parts of the whole. The drills teach to find an answer in a text and to copy it.
+SHARES = {
+    "talk": 19, "knowledge": 7, "facts": 15, "sums": 7, "words": 8, "instructions": 9, "reading": 19, "threads": 6,
+    "stories": 6, "drills": 14,
+}  # fmt: skip
+KINDS = tuple(SHARES)
+CHANGE_SHARE = 0.25  # of the conversations begin with something else: people change the subject
+SHORT_KINDS = ("talk", "talk", "facts", "sums", "words", "knowledge")  # what may stand before
+READING_TURNS = (1, 1, 1, 2, 2, 3)  # questions about one passage
+LONGEST_OPENING = 200  # letters in the exchange that stands before
+
+
+def _exchanges(kind: str, rng: random.Random, held_out: bool = False) -> list[Exchange]:
+    """One exchange of a kind, or the turns that belong together."""
+    data = everyday.load()
+    if kind == "reading":
+        scenes = data.held_out_scenes if held_out else data.scenes
+        return everyday.reading(rng.choice(scenes), rng, 1 if held_out else rng.choice(READING_TURNS))
+    if kind == "threads":
+        return everyday.thread(rng.choice(data.threads), rng)
+    if kind == "stories":
+        return stories.tell(rng.choice(_stories()), rng)
+    question = _draw_question(kind, rng)
+    if kind == "facts":
+        return everyday.about_facts(question, rng)
+    return [everyday.ask(question, draw_slots(question.slots, rng), rng)]
+
+
+@cache
+def _stories() -> tuple[dict, ...]:
+    """The told texts, each kind as often as people ask for it: stories and jokes more than riddles."""
+    often = {"plot": 3, "joke": 4, "poem": 2, "riddle": 1, "describe": 1}
+    return tuple(entry for entry in everyday.load().stories for _ in range(often[stories.kind_of(entry)]))
+
+
+@cache
+def _weighted(kind: str) -> tuple[tuple[Question, ...], tuple[float, ...]]:
+    """The questions of a kind and their cumulated weights: a large table or list counts more, but not in proportion."""
+    questions = everyday.load().questions[kind]
+    sums, total = [], 0.0
+    for question in questions:
+        values = [len(v) if isinstance(v, list) else 20 for v in question.slots.values()] or [1]
+        total += max(values) ** (0.5 if kind == "facts" else 0.25)
+        sums.append(total)
+    return questions, tuple(sums)
+
+
+def _draw_question(kind: str, rng: random.Random) -> Question:
+    questions, sums = _weighted(kind)
+    return rng.choices(questions, cum_weights=sums)[0]
+
+
+def _conversation(kind: str, exchanges: Iterable[Exchange]) -> Conversation:
+    roles = ("user", "assistant")
+    messages = [{"role": roles[i], "content": text} for exchange in exchanges for i, text in enumerate(exchange)]
+    return Conversation(kind, messages)
+
+
+def conversations(n: int, seed: int, start: int = 0, pages: Sequence[str] = ()) -> Iterator[Conversation]:
+    """Conversations ``start`` to ``start + n`` of a seed, the same whichever others are made.
+
+    Args:
+        pages: passages of the training books (``drill_sets.book_pages``), for the drills about books; without any,
+            these are left out.
+    """
+    rng, weights = random.Random(), list(SHARES.values())
+    for index in range(start, start + n):
+        rng.seed((seed << 44) + index)
+        kind = rng.choices(KINDS, weights)[0]
+        if kind == "drills":
+            yield drill_sets.drill(rng, pages)
+            continue
+        exchanges = _exchanges(kind, rng)
+        if rng.random() < CHANGE_SHARE:
+            before = _exchanges(rng.choice(SHORT_KINDS), rng)
+            if sum(len(text) for exchange in before for text in exchange) <= LONGEST_OPENING:
+                exchanges = [*before, *exchanges]
+        yield _conversation(kind, exchanges)
+
+
+# ---- held out
+
+
+def held_out_questions(per_kind: int, seed: int) -> list[Conversation]:
+    """Everyday questions in wordings, and about passages, that training never has; ``per_kind`` of each kind.
+
+    Any of ``accepted`` is a right answer.
+    """
+    found: dict[str, Conversation] = {}
+    for kind in ("talk", "knowledge", "facts", "sums", "words", "instructions", "reading"):
+        rng, wanted = random.Random(f"everyday {kind} {seed}"), len(found) + per_kind
+        while len(found) < wanted:
+            one = _held_out(kind, rng)
+            if one is not None:
+                found.setdefault(one.messages[0]["content"], one)
+    return list(found.values())
+
+
+def _held_out(kind: str, rng: random.Random) -> Conversation | None:
+    if kind == "reading":
+        scene = rng.choice(everyday.load().held_out_scenes)
+        values, question = draw_slots(scene.slots, rng), rng.choice(scene.questions)
+        text = f"{fill(rng.choice(scene.texts), values, rng)} {fill(rng.choice(question.wordings), values, rng)}"
+    else:
+        question = _draw_question(kind, rng)
+        if not question.held_out:
+            return None
+        values = draw_slots(question.slots, rng)
+        text = fill(rng.choice(question.held_out), values, rng)
+    accepted = tuple({fill(answer, values, rng) for answer in question.answers for _ in range(4)})
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": accepted[0]}]
+    return Conversation(kind, messages, "everyday", accepted=tuple(sorted(accepted)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes conversations to the standard output, one a line in JSON. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--n", type=int, default=1000, help="how many")
+    parser.add_argument("--seed", type=int, default=1, help="equal seeds give equal conversations")
+    parser.add_argument("--start", type=int, default=0, help="the number of the first one")
+    options = parser.parse_args(arguments)
+    made = conversations(options.n, options.seed, options.start)
+    for one in tqdm(made, total=options.n, desc="conversations", unit="", disable=not sys.stderr.isatty()):
+        line = json.dumps({"kind": one.kind, "messages": one.messages}, ensure_ascii=False)
+        sys.stdout.buffer.write(line.encode() + b"\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

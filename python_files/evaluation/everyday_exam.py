@@ -1,0 +1,157 @@
+"""The everyday exam: 240 prompts as people type them, written by others and marked by patterns.
+
+Nothing is ever trained on them (``conversations.overlap`` checks that). Twelve kinds of twenty. An answer is right if
+one of the item's ``accept`` patterns is found in it, none of its ``reject`` patterns is, it came to an end by itself
+within 80 tokens, has a word, and no four words in a row stand in it three times.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from artifacts import CourseError, course_root, relative
+from bpe_tokenizer import BPETokenizer
+from chat.cleanup import clean_answer
+from chat.decoding import Settings
+from chat.generation import generate_batch
+from conversations import chat_format
+from Dummy_Model import GPT
+
+MAX_NEW_TOKENS = 80
+REASONS = ("not finished", "empty", "loop", "no accept", "reject")
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+class Item(NamedTuple):
+    """A prompt of the exam; of several turns the answer to the last one is marked."""
+
+    id: str
+    kind: str
+    turns: list[str]
+    accept: list[str]
+    reject: list[str]
+
+
+class Marked(NamedTuple):
+    """An answer and all that is wrong with it; right if that is nothing."""
+
+    item: Item
+    answer: str
+    finished: bool
+    wrong: list[str]
+
+
+def exam_file() -> Path:
+    """Where the course keeps the exam."""
+    return course_root() / "7_Sampling" / "everyday_exam.jsonl"
+
+
+def read_exam(path: str | Path | None = None) -> list[Item]:
+    """The items of a file, the course's own exam if None.
+
+    Raises:
+        CourseError: there is no such file, or a line of it is no item.
+    """
+    path = Path(path or exam_file())
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        items = [Item(*(row[name] for name in Item._fields)) for row in map(json.loads, lines)]
+    except OSError as error:
+        raise CourseError(f"Can't read {relative(path)} ({error.strerror}): name a file of exam items.") from None
+    except (ValueError, KeyError, TypeError):
+        raise CourseError(f"Damaged {relative(path)}: a line of it is no exam item.") from None
+    return items
+
+
+def has_loop(text: str, n: int = 4, times: int = 3) -> bool:
+    """Whether some n words in a row stand in the text that often."""
+    words = _WORD.findall(text.lower())
+    counts = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+    return any(count >= times for count in counts.values())
+
+
+def check(item: Item, answer: str, finished: bool = True) -> list[str]:
+    """All that is wrong with an answer, of ``REASONS``; [] if it is right."""
+    wrong = [] if finished else ["not finished"]
+    if not _WORD.search(answer):
+        return [*wrong, "empty"]
+    if has_loop(answer):
+        wrong.append("loop")
+    if not any(re.search(pattern, answer, re.IGNORECASE) for pattern in item.accept):
+        wrong.append("no accept")
+    if any(re.search(pattern, answer, re.IGNORECASE) for pattern in item.reject):
+        wrong.append("reject")
+    return wrong
+
+
+def ask(
+    model: GPT, tokenizer: BPETokenizer, items: Sequence[Item], settings: Settings, progress: bool = False
+) -> list[tuple[str, bool]]:
+    """The last answer of each conversation, as a user sees it, and whether it came to its end by itself.
+
+    Each item is a conversation of its own, with the model's own answers in between, as ``ChatSession`` would have it.
+
+    Args:
+        settings: as for a chat; an answer may have 80 tokens here.
+    """
+    settings = replace(settings, max_new_tokens=MAX_NEW_TOKENS)
+    talks: list[list[chat_format.Message]] = [[] for _ in items]
+    ended = [True] * len(items)
+    for turn in range(max(len(item.turns) for item in items)):
+        going = [i for i, item in enumerate(items) if turn < len(item.turns)]
+        for i in going:
+            talks[i].append({"role": "user", "content": items[i].turns[turn].strip()})
+        prompts = [chat_format.prompt_ids(talks[i], tokenizer) for i in going]
+        seeds = [settings.seed + turn] * len(going)
+        made = generate_batch(model, tokenizer, prompts, settings, seeds=seeds, progress=progress)
+        for i, prompt, ids in zip(going, prompts, made, strict=True):
+            room = min(MAX_NEW_TOKENS, model.config.context_length - len(prompt))
+            ended[i] = len(ids) < room
+            answer = clean_answer(tokenizer.decode(ids), ended[i])
+            talks[i].append({"role": "assistant", "content": answer or "…"})
+    return [(talk[-1]["content"], end) for talk, end in zip(talks, ended, strict=True)]
+
+
+def mark(
+    model: GPT,
+    tokenizer: BPETokenizer,
+    path: str | Path | None = None,
+    settings: Settings | None = None,
+    progress: bool = False,
+) -> list[Marked]:
+    """Asks the model all items and marks its answers.
+
+    Args:
+        path: a file of items; None takes the course's own exam.
+        settings: of the chat; None takes those of the small presets.
+    """
+    items = read_exam(path)
+    replies = ask(model, tokenizer, items, settings or Settings.for_preset("cpu"), progress)
+    return [
+        Marked(item, answer, finished, check(item, answer, finished))
+        for item, (answer, finished) in zip(items, replies, strict=True)
+    ]
+
+
+def table(marked: Sequence[Marked]) -> list[dict]:
+    """One row for each kind and one for all: how many were asked, how many right, and what was wrong how often."""
+    kinds = list(dict.fromkeys(one.item.kind for one in marked))
+    rows = []
+    for kind in [*kinds, "all"]:
+        those = [one for one in marked if kind in ("all", one.item.kind)]
+        right = sum(not one.wrong for one in those)
+        counts = Counter(reason for one in those for reason in one.wrong)
+        reasons = {reason: counts[reason] for reason in REASONS}
+        rows.append({"kind": kind, "right": right, "asked": len(those), "share": right / len(those), **reasons})
+    return rows
+
+
+def examples(marked: Sequence[Marked], per_kind: int = 2, seed: int = 0) -> list[Marked]:
+    """Answers to show, drawn by the seed and not chosen, ``per_kind`` of each kind."""
+    rng, kinds = random.Random(seed), list(dict.fromkeys(one.item.kind for one in marked))
+    return [one for kind in kinds for one in rng.sample([m for m in marked if m.item.kind == kind], per_kind)]

@@ -1,0 +1,174 @@
+"""Everyday conversations: the data files are right, and what is made of them is, too."""
+
+import json
+import random
+import re
+from collections import Counter
+
+import pytest
+
+from conversations import check_data, everyday, own, stories
+from conversations.chat_format import check
+from conversations.templates import (
+    TemplateError,
+    common_names,
+    draw_person,
+    draw_slots,
+    fill,
+    listing,
+    plural,
+    with_article,
+)
+from conversations.word_lists import side_of
+
+N = 12_000
+# What the set promises at the least.
+QUANTITIES = {"intents": 700, "facts": 3_000, "scenes": 300, "threads": 150}
+
+
+@pytest.fixture(scope="module")
+def made():
+    return list(own.conversations(N, 5))
+
+
+# ---- the language of the files
+
+
+def test_slots_filters_sums_and_alternatives():
+    values = {"_words": False, "fruit": "apple", "n": 7, "m": 3, "list": "pear, apple, melon"}
+    rng = random.Random(1)
+    for text, filled in {
+        "Take {fruit|a}.": "Take an apple.",
+        "{fruit|A} is here.": "An apple is here.",
+        "{fruit|plural|upper}": "APPLES",
+        "{n-m} and {n+m} and {n*m} and {n+1}": "4 and 10 and 21 and 8",
+        "{list|sorted}, {list|count}, {list|last}": "apple, melon, pear, 3, melon",
+        "{list|and}": "pear, apple and melon",
+        "{fruit|spell}": "A-P-P-L-E",
+        "{fruit} fell.": "Apple fell.",
+        "[the|the] {fruit|cap}": "the Apple",
+    }.items():
+        assert fill(text, values, rng) == filled
+    assert {fill("[a|{fruit|a}|c]", values, rng) for _ in range(50)} == {"a", "an apple", "c"}
+    for wrong in ("{nothing}", "{fruit|nothing}", "{fruit-n}"):
+        with pytest.raises(TemplateError, match="nothing|fruit"):
+            fill(wrong, values, rng)
+
+
+def test_small_numbers_are_words_or_digits_in_the_whole_talk():
+    assert fill("{n}, {n+9}, {n|digits}", {"_words": True, "n": 3}, random.Random(0)) == "three, twelve, 3"
+    assert fill("{n}, {n+9}", {"_words": False, "n": 3}, random.Random(0)) == "3, 12"
+
+
+def test_articles_and_plurals():
+    nouns = ("apple", "unicorn", "hour", "European car", "umbrella", "one-way street", "horse")
+    assert [with_article(noun).split()[0] for noun in nouns] == ["an", "a", "an", "a", "an", "a", "a"]
+    nouns = ("box", "city", "day", "tomato", "wife", "cup of tea", "swimming pool")
+    plurals = ["boxes", "cities", "days", "tomatoes", "wives", "cups of tea", "swimming pools"]
+    assert [plural(noun) for noun in nouns] == plurals
+    assert listing(["a"]) == "a" and listing(["a", "b", "c"]) == "a, b and c"
+
+
+def test_people_have_pronouns_and_names_of_the_training_side():
+    rng = random.Random(3)
+    people = [draw_person("person", rng) for _ in range(2000)]
+    women = common_names()["woman"][0]
+    assert all((person.pronouns["he"] == "she") == (person.name in women) for person in people
+               if (person.name in women) != (person.name in common_names()["man"][0]))  # fmt: skip
+    assert all(side_of(person.name) == "train" for person in people)
+    counts = Counter(str(person) for person in people)
+    assert len(counts) > 150 and counts.most_common(1)[0][1] < 100  # common names come often, none all the time
+    values = {"_words": False, "kim": draw_person("woman", rng)}
+    assert fill("{kim.He} lost {kim.his} key.", values, rng) == "She lost her key."
+
+
+def test_slots_of_one_entry_differ_and_linked_ones_go_together():
+    rng = random.Random(4)
+    slots = {"a": "person", "b": "person", "x": ["red", "blue"], "y": ["red", "blue"], "k, v": [["cow", 1], ["owl", 2]]}
+    for _ in range(200):
+        values = draw_slots(slots, rng)
+        assert str(values["a"]) != str(values["b"]) and values["x"] != values["y"]
+        assert (values["k"], values["v"]) in {("cow", 1), ("owl", 2)}
+    with pytest.raises(TemplateError, match="slot 'n' is 'many'"):
+        draw_slots({"n": "many"}, rng)
+
+
+# ---- the files
+
+
+def test_all_data_files_are_right_and_as_many_as_promised(capsys):
+    assert check_data.main([]) == 0, capsys.readouterr().out
+    counts = check_data.count_all()
+    assert all(counts[folder] >= least for folder, least in QUANTITIES.items()), counts
+    kinds = Counter(stories.kind_of(entry) for entry in everyday.load().stories)
+    assert kinds["plot"] >= 120 and kinds["joke"] + kinds["riddle"] + kinds["poem"] >= 100
+
+
+def test_a_wrong_file_is_one_line(tmp_path, capsys):
+    for folder, text, line in (
+        ("intents", "- intent: x\n  ask: [a]\n  answer: [b]\n", "12 different wordings"),
+        ("intents", "- intent: x\n  ask: [[", "x.yaml"),
+        ("scenes", "- scene: s\n  text: 'One. Two.'\n  ask: []\n", "questions"),
+        ("threads", "just a text", "a list of entries"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "x.yaml").write_text(text, encoding="utf-8")
+        assert check_data.main([str(tmp_path / folder / "x.yaml")]) == 1
+        shown = capsys.readouterr().out
+        assert line in shown and "Traceback" not in shown
+
+
+# ---- conversations
+
+
+def test_a_seed_gives_the_same_conversations_in_whatever_pieces(made):
+    assert list(own.conversations(200, 5)) == made[:200] != list(own.conversations(200, 6))
+    assert list(own.conversations(50, 5, start=100)) == made[100:150]
+
+
+def test_conversations_are_well_formed_and_nothing_is_left_unfilled(made):
+    for one in made:
+        check(one.messages)
+        assert one.messages[-1]["role"] == "assistant"
+        for message in one.messages:
+            assert not re.search(r"[{}]", message["content"]), message
+
+
+def test_every_kind_comes_in_its_share(made):
+    counts = Counter(one.kind if one.kind in own.SHARES else "drills" for one in made)
+    for kind, share in own.SHARES.items():
+        expected = N * share / sum(own.SHARES.values())
+        assert abs(counts[kind] - expected) < 5 * expected**0.5, kind
+
+
+def test_what_is_held_out_is_not_trained_on(made):
+    questions = own.held_out_questions(15, 3)
+    assert Counter(q.kind for q in questions) == dict.fromkeys(
+        ("talk", "knowledge", "facts", "sums", "words", "instructions", "reading"), 15
+    )
+    for question in questions:
+        check(question.messages)
+        assert question.answer in question.accepted
+    wordings = {text for some in everyday.load().questions.values() for q in some for text in q.held_out}
+    trained = {text for some in everyday.load().questions.values() for q in some for text in q.wordings}
+    assert wordings
+    assert sorted(wordings & trained) == []
+    plain = {text for text in wordings if "{" not in text and "[" not in text}
+    asked = {m["content"] for one in made for m in one.messages if m["role"] == "user"}
+    assert sorted(plain & asked) == []
+    names = {scene.name for scene in everyday.load().scenes}
+    assert not names & {scene.name for scene in everyday.load().held_out_scenes}
+
+
+def test_questions_are_typed_as_people_type_and_stay_the_question():
+    rng = random.Random(2)
+    forms = {everyday.as_typed("What is the color of the sky?", rng) for _ in range(400)}
+    assert {"What is the color of the sky?", "what is the color of the sky"} <= forms and len(forms) > 40
+    assert all(len(form) > 20 for form in forms)
+    assert everyday.with_typo("a to I", rng) == "a to I"  # nothing long enough to slip in
+
+
+def test_the_command_writes_lines_of_json(capfdbinary):
+    assert own.main(["--n", "5", "--seed", "5"]) == 0
+    lines = [json.loads(line) for line in capfdbinary.readouterr().out.decode().splitlines()]
+    assert [line["messages"] for line in lines] == [one.messages for one in own.conversations(5, 5)]
