@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 LOGITS_AT_ONCE = 2**24  # that the loss makes: 64 MB in float32
-LOGITS_AT_ONCE_CUDA = 2**26  # the same on a GPU, which small products would leave idle
+LOGITS_AT_ONCE_CUDA = 2**25  # the same on a GPU: small products leave it waiting, yet `full` has to fit in 8 GB
 Rotation = tuple[Tensor, Tensor]  # cosines and signed sines of positions, as RotaryEmbedding.at makes them
 
 

@@ -50,7 +50,7 @@ def page(tag: str, source: str, *texts: str) -> nbformat.NotebookNode:
 
 def test_functions_classes_methods_and_decorators_are_found():
     assert definition("Dummy_Model.SwiGLU").startswith("class SwiGLU(nn.Module):\n    ")
-    assert definition("Dummy_Model.Block.forward").startswith("def forward(\n    self, x: Tensor")
+    assert definition("Dummy_Model.Block.forward").startswith("def forward(self, x: Tensor")
     assert definition("Dummy_Model.RotaryEmbedding.rotate").startswith("@staticmethod\ndef rotate(")
     for name in ("Dummy_Model.Nothing", "no_file.f", "Dummy_Model", "Dummy_Model.Block.nothing"):
         with pytest.raises(LookupError, match=name):

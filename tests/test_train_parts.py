@@ -1,4 +1,4 @@
-"""The trainer's parts: optimizers, schedule, the best weights, patience, prefetching, the trio alone."""
+"""The trainer's parts: optimizers, schedule, the best weights, patience, refused settings, the trio alone."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from small_training import CONFIG, At, curve, make_trainer
 import train
 from Dummy_Model import GPT
 from npy_datasets import PretrainDataset
-from train import CosineDecay, Muon, Trainer, orthogonalize, read_log
+from train import CosineDecay, Muon, TrainConfig, Trainer, TrainingStopped, orthogonalize, read_log
 
 CODE = Path(train.__file__).parent
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -176,6 +176,60 @@ def test_a_gpu_that_is_not_there_is_one_line(monkeypatch):
     assert train.choose_device("auto").type in ("cpu", "mps")
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"max_steps": -5}, "max_steps is -5: .* at least 1"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0"),
+        ({"eval_every": 0}, "eval_every is 0"),
+        ({"micro_batch_size": 0}, "micro_batch_size is 0"),
+        ({"patience": 0}, "patience is 0"),
+        ({"grad_clip": -1.0}, "grad_clip is -1.0: .* at least 0"),
+        ({"lr": math.nan}, "lr is nan"),
+        ({"precision": "int8"}, "precision is 'int8': it must be one of auto, float32"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd': it must be one of muon, adamw"),
+        ({"keep": "all"}, "keep is 'all'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(change, line):
+    with pytest.raises(ValueError, match=line) as caught:
+        TrainConfig(**{"max_steps": 10, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_without_clipping_the_gradient_stays(shards, tmp_path):
+    trainer = make_trainer(shards, tmp_path, replace(CONFIG, grad_clip=0))
+    grads = []
+    trainer.optimizers[0].step = lambda: grads.extend(p.grad.clone() for p in trainer.model.parameters())
+    _, norm, _ = trainer.learn(0)
+    assert math.isclose(torch.cat([g.flatten() for g in grads]).norm(), norm, rel_tol=1e-5)
+
+
+class Changed:
+    """A dataset whose first batch is changed."""
+
+    def __init__(self, dataset, change):
+        self.dataset, self.change, self.batch_size = dataset, change, dataset.batch_size
+
+    def batch(self, step: int):
+        return self.change(*self.dataset.batch(step))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda ids, targets: (ids, torch.full_like(targets, -100)), "Batch 0 can't be learned .0 targets"),
+        (lambda ids, targets: (ids + 1, targets), "token ids up to 64, a vocabulary of 64"),
+        (lambda ids, targets: (ids, targets * 2), r"token ids up to 1\d\d, a vocabulary of 64"),
+    ],
+)
+def test_a_batch_that_cannot_be_learned_is_one_line(shards, tmp_path, change, line):
+    dataset = Changed(PretrainDataset(shards, "train", 16, 8, seed=1), change)
+    with pytest.raises(TrainingStopped, match=line) as caught:
+        make_trainer(shards, tmp_path, dataset=dataset).run()
+    assert "\n" not in str(caught.value)
+
+
 TRIO = ("Dummy_Model.py", "npy_datasets.py", "train.py")
 SIZES = {"vocab-size": 50, "context-length": 16, "n-layer": 1, "n-embd": 32, "n-head": 2, "n-kv-head": 1}
 # Calls that torch got after version 2.5 are taken away before train.py is run.
@@ -233,5 +287,5 @@ def test_help_explains_every_setting(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help"])
     text = capsys.readouterr().out
-    for field in fields(train.TrainConfig)[1:]:
+    for field in fields(TrainConfig)[1:]:
         assert f"--{field.name.replace('_', '-')}" in text and f"    {field.name}: " in text
