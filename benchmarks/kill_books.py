@@ -25,13 +25,13 @@ from bpe_tokenizer import BPETokenizer, sample_texts
 RUN = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import book_shards
+from books import shards
+from books.sources import open_source
 from bpe_tokenizer import BPETokenizer
-from gutenberg import open_source
 if __name__ == "__main__":
-    book_shards.BLOCK_BOOKS = 8
+    shards.BLOCK_BOOKS = 8
     source = open_source(sys.argv[3], int(sys.argv[4]))
-    book_shards.prepare_books(source, BPETokenizer.load(sys.argv[2]), sys.argv[5], workers=2, shard_tokens=200_000)
+    shards.prepare_books(source, BPETokenizer.load(sys.argv[2]), sys.argv[5], workers=2, shard_tokens=200_000)
 """
 
 
