@@ -11,16 +11,14 @@ from chat.decoding import Settings
 from chat.generation import generate_batch
 from Dummy_Model import GPT
 from evaluation.book_loss import ValidationBook
-from evaluation.variety import words_of
+from evaluation.variety import SENTENCE_END, WORD, words_of
 
 # What a passage for the last-word test looks like: long enough to guess from, short enough for the smallest context.
 LEAST_SENTENCES, LEAST_WORDS, MOST_WORDS = 3, 40, 110
 LEAST_WORDS_OF_LAST_SENTENCE = 6
 
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s|$)")
 # Four letters or more, so that "it" and "him", which can't be missed, are no questions.
 _LAST_WORD = re.compile(r"(?<=\s)([A-Za-z]{4,})[.!?][\"'”’)\]]*$")
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SAID = re.compile(r"\s+([^\W_]+(?:['’-][^\W_]+)*)")
 
 
@@ -40,7 +38,7 @@ class Passage(NamedTuple):
 def _passages(book: ValidationBook) -> Iterator[Passage]:
     """All passages of a book, in order. No two overlap."""
     begin = last = sentences = 0
-    for end in _SENTENCE_END.finditer(book.text):
+    for end in SENTENCE_END.finditer(book.text):
         text, last_sentence = book.text[begin : end.end()].strip(), book.text[last : end.end()]
         last, sentences, words = end.end(), sentences + 1, len(text.split())
         if words > MOST_WORDS:
@@ -118,7 +116,7 @@ def copying_guess(passages: Iterable[Passage]) -> list[str]:
     """A baseline that can't read: of each context's words of four letters or more the most frequent, or the latest."""
     guesses = []
     for passage in passages:
-        words = [word for word in _WORD.findall(passage.context) if len(word) >= 4]
+        words = [word for word in WORD.findall(passage.context) if len(word) >= 4]
         counts = Counter(reversed(words))  # on a tie, Counter keeps what it met first
         guesses.append(counts.most_common(1)[0][0] if counts else "")
     return guesses

@@ -14,8 +14,8 @@ from evaluation.book_loss import ValidationBook
 
 TOKENS_PER_WORD = 2  # room that a continuation gets for each word asked for; plain English takes 1.2 to 1.6
 
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s|$)")
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s|$)")
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 class Opening(NamedTuple):
@@ -28,12 +28,12 @@ class Opening(NamedTuple):
 
 def words_of(text: str) -> list[str]:
     """The words of a text in small letters, without punctuation."""
-    return _WORD.findall(text.lower())
+    return WORD.findall(text.lower())
 
 
 def first_words(text: str, n: int) -> str:
     """The text up to the end of its n-th word; all of it if it has fewer."""
-    ends = [match.end() for match in _WORD.finditer(text)]
+    ends = [match.end() for match in WORD.finditer(text)]
     return text[: ends[n - 1]] if len(ends) >= n else text
 
 
@@ -74,7 +74,7 @@ def openings(
     found = []
     for number, book in enumerate(books):
         share = count // len(books) + (number < count % len(books))
-        starts = [0, *(match.end() for match in _SENTENCE_END.finditer(book.text))]
+        starts = [0, *(match.end() for match in SENTENCE_END.finditer(book.text))]
         tails = (book.text[start:].lstrip() for start in (starts[i * len(starts) // share] for i in range(share)))
         for tail in tails:
             prompt = first_words(tail, prompt_words)
