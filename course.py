@@ -247,10 +247,10 @@ def find_sft_folder(source):
     path = Path(source).expanduser().resolve()
     if not path.is_dir():
         raise Stop(f"--sft-folder {source}: {'not a' if path.exists() else 'no such'} folder.", 2)
-    if not any(inner.is_dir() for outer in path.iterdir() if outer.is_dir() for inner in outer.iterdir()):
+    if not any(outer.is_dir() and next(outer.iterdir(), None) for outer in path.iterdir()):
         raise Stop(
-            f"--sft-folder {source}: no data sets in it; they lie as <org>/<name>/, such as rajpurkar/squad/, "
-            "where `hf download` puts them.",
+            f"--sft-folder {source}: no data sets in it; they lie as <org>/<name>/, such as rajpurkar/squad/, where "
+            "`hf download` puts them, and one of your own as <name>/train.jsonl, with `messages` in each row.",
             2,
         )
     return str(path)
@@ -281,6 +281,7 @@ def make_parser():
     run.add_argument("--preset", help="tiny (minutes, offline; the default), cpu (hours) or full (a GPU)")
     run.add_argument("--books", metavar="SRC", help="packaged, hf, or a folder or zip of books")
     run.add_argument("--sft-folder", metavar="DIR", help="copies of the hub's conversations, as DIR/<org>/<name>/")
+    run.add_argument("--sft", metavar="WHICH", help="hub: also fine-tune on the hub's conversations; own: only ours")
     run.add_argument("--limit", metavar="N", help="take the first N books")
     run.add_argument("--only", metavar="PHASE", help="run one folder, such as 4_Pretraining or 4")
     run.add_argument("--from", metavar="PHASE", dest="start", help="run this folder and those after it")
@@ -316,6 +317,12 @@ def run_command(options):
         os.environ["COURSE_LIMIT"] = options.limit
     if options.books is not None:
         os.environ["COURSE_BOOKS"] = find_books(options.books)
+    if options.sft is not None:
+        if options.sft not in ("hub", "own"):
+            raise Stop(f"--sft {options.sft}: it must be hub or own.", 2)
+        if options.sft == "own" and options.sft_folder is not None:
+            raise Stop("--sft own and --sft-folder exclude each other: give one of them.", 2)
+        os.environ["COURSE_SFT"] = options.sft
     if options.sft_folder is not None:
         os.environ["COURSE_SFT_FOLDER"] = find_sft_folder(options.sft_folder)
     notebooks = select_notebooks(ROOT, options.only, options.start)

@@ -29,7 +29,7 @@ PICTURES = {
     "finetuning_graph": ("sft", "finetuning_graph.png", "log.csv"),
     "ai_answer_1": ("sampling", "ai_answer_1.png", "ai_answer_1.csv"),
     "ai_answer_2": ("sampling", "ai_answer_2.png", "ai_answer_2.csv"),
-    "accuracy": ("sampling", "accuracy.png", "accuracy.csv"),
+    "everyday": ("sampling", "everyday.png", "everyday.csv"),
 }
 
 

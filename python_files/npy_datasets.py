@@ -13,6 +13,7 @@ import tempfile
 from bisect import bisect_left, insort_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -305,13 +306,14 @@ def write_sft_rows(
     # without a name, which vanishes with the process.
     with tempfile.TemporaryFile(dir=folder) as waiting:
         for packed in pack(usable(), length):
-            ids, mask = (np.concatenate(lists) for lists in zip(*packed, strict=True))
+            sizes = [len(ids) for ids, _ in packed]
+            ids, mask = (np.fromiter(chain.from_iterable(lists), np.int64) for lists in zip(*packed, strict=True))
             _check_ids(ids, vocab_size)
             row = np.zeros((), row_dtype)
             row["tokens"] = pad_token
             row["tokens"][: len(ids)] = ids
             row["mask"][: len(ids)] = mask
-            row["documents"][: len(ids)] = np.repeat(np.arange(1, len(packed) + 1), [len(ids) for ids, _ in packed])
+            row["documents"][: len(ids)] = np.repeat(np.arange(1, len(packed) + 1), sizes)
             waiting.write(row.tobytes())
             counts["rows"] += 1
             counts["conversations"] += len(packed)

@@ -35,6 +35,7 @@ class Preset:
     sft_lr: float
     sft_matrix_lr: float
     sft_context_length: int
+    common_talk: bool = False  # of the course's own conversations only those about what is asked often
     compile: bool = False  # torch.compile, where it can work: pays when a run takes longer than minutes
     seed: int = 1337
 
@@ -49,13 +50,14 @@ PRESETS = {
         name="tiny", n_layer=4, n_embd=256, n_head=4, n_kv_head=2, context_length=256, vocab_size=4096,
         books="packaged", book_limit=None, micro_batch=8,
         pretrain_batch=8, pretrain_steps=300, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=32_000, sft_batch=8, sft_steps=1000, sft_lr=2e-3, sft_matrix_lr=0.02, sft_context_length=256,
+        sft_conversations=60_000, sft_batch=8, sft_steps=1200, sft_lr=2e-3, sft_matrix_lr=0.02, sft_context_length=256,
+        common_talk=True,
     ),
     "cpu": Preset(
         name="cpu", n_layer=6, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
         books="hf", book_limit=300, micro_batch=4,
         pretrain_batch=16, pretrain_steps=1000, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=165_000, sft_batch=16, sft_steps=1800, sft_lr=2e-3, sft_matrix_lr=0.02,
+        sft_conversations=290_000, sft_batch=16, sft_steps=1800, sft_lr=2e-3, sft_matrix_lr=0.02,
         sft_context_length=512, compile=True,
     ),
     "full": Preset(

@@ -26,7 +26,7 @@ def tokenizer() -> BPETokenizer:
 
 def written(messages) -> str:
     """The template as it stands in the module's docstring, glued together as text."""
-    return "".join(f"<|{message['role']}|>{message['content']}<|end|>" for message in messages)
+    return "".join(f"<|{message['role']}|> {message['content']}<|end|>" for message in messages)
 
 
 @pytest.mark.parametrize("messages", CONVERSATIONS)
@@ -35,7 +35,7 @@ def test_what_is_learned_is_the_assistants_words_and_their_end(messages, tokeniz
     assert len(ids) == len(mask) and set(mask) <= {0, 1}
     assert tokenizer.decode(ids) == written(messages)
     learned = tokenizer.decode([id for id, learn in zip(ids, mask, strict=True) if learn])
-    assert learned == "".join(f"{m['content']}<|end|>" for m in messages if m["role"] == "assistant")
+    assert learned == "".join(f" {m['content']}<|end|>" for m in messages if m["role"] == "assistant")
 
 
 def test_the_mark_of_the_role_is_not_learned_but_the_end_of_the_answer_is(tokenizer):
@@ -90,7 +90,7 @@ def test_the_prompt_is_what_training_had_before_the_answer(messages, tokenizer):
     ids, mask = chat_format.render(answered, tokenizer)
     assert prompt == ids[: len(prompt)]
     assert prompt[-1] == tokenizer.special["<|assistant|>"]
-    assert tokenizer.decode(ids[len(prompt) :]) == "Mary did.<|end|>"
+    assert tokenizer.decode(ids[len(prompt) :]) == " Mary did.<|end|>"
     assert all(mask[len(prompt) :])
 
 
@@ -188,3 +188,12 @@ def test_the_saved_tokenizer_is_the_same_to_us(tokenizer, folder):
     assert again.fingerprint == tokenizer.fingerprint
     for text in ("␛1end|>", "<|end|>", "Mary put the lamp ␛0"):
         assert again.encode(text) == tokenizer.encode(text) and again.decode(again.encode(text)) == text
+
+
+def test_a_word_is_the_same_token_at_the_start_of_an_answer_as_inside_the_text(tokenizer):
+    talk = [{"role": "user", "content": "Who lost the key? It was Mary."}, {"role": "assistant", "content": "Mary."}]
+    ids, mask = chat_format.render(talk, tokenizer)
+    answer = [id for id, learned in zip(ids, mask, strict=True) if learned]
+    inside = tokenizer.encode(" Mary.")
+    assert answer[:-1] == inside and chat_format.answer_text(inside, tokenizer) == "Mary."
+    assert chat_format.answer_text(tokenizer.encode("  two spaces"), tokenizer) == " two spaces"

@@ -11,6 +11,7 @@ from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer
 from chat import decoding, generation
 from conversations.chat_format import Conversation
+from conversations.drill_sets import question_lines
 from Dummy_Model import GPT, GPTConfig
 from evaluation import answers, book_loss, last_words, variety
 from evaluation.book_loss import ValidationBook
@@ -76,7 +77,7 @@ def questions_about(model, tokenizer):
     """Four questions whose expected answers are what the model says, and one other."""
     made = []
     for text in ("the mill", "why late", "daughter", "old miller", "her"):
-        prompt = [3, *tokenizer.encode(text), 5, 4]
+        prompt = [3, *tokenizer.encode(" " + text), 5, 4]
         answer = generation.generate(model, tokenizer, prompt, decoding.Settings(temperature=0, max_new_tokens=12))
         kind = "loud" if "mill" in text else "quiet"
         expected = f" {answer}\n" if text != "her" else answer + "!"
@@ -92,6 +93,17 @@ def test_answers_must_match_but_for_white_space_at_the_ends(model, tokenizer):
     assert [row.question for row in rows] == ["the mill", "why late", "daughter", "old miller", "her"]
     assert [row.correct for row in rows] == [True, True, True, True, False]
     assert rows[4].expected == rows[4].answer + "!"
+
+
+def test_any_of_the_accepted_answers_is_right(model, tokenizer, tmp_path):
+    asked = questions_about(model, tokenizer)[0].messages
+    said = asked[1]["content"].strip()
+    made = [Conversation("a", [asked[0], {"role": "assistant", "content": "no"}], accepted=("maybe", said))]
+    made.append(Conversation("b", made[0].messages, accepted=("maybe",)))
+    (tmp_path / "quiz.jsonl").write_text(question_lines(made), encoding="utf-8")
+    read = answers.read_questions(tmp_path / "quiz.jsonl")
+    assert read == made
+    assert answers.accuracy(model, tokenizer, read, max_new_tokens=12) == {"a": 1.0, "b": 0.0}
 
 
 def test_without_a_limit_answers_get_the_room_that_the_longest_needs(model, tokenizer, monkeypatch):

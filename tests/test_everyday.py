@@ -10,7 +10,9 @@ import pytest
 from conversations import check_data, everyday, own, stories
 from conversations.chat_format import check
 from conversations.templates import (
+    COMMON_VALUES,
     TemplateError,
+    by_rank,
     common_names,
     draw_person,
     draw_slots,
@@ -141,6 +143,28 @@ def test_every_kind_comes_in_its_share(made):
         assert abs(counts[kind] - expected) < 5 * expected**0.5, kind
 
 
+def test_what_is_asked_often_comes_more_often_and_the_small_set_holds_nothing_else(made):
+    entry = {"intent": "a", "ask": ["a?"], "answer": ["A."]}
+    assert [everyday.intent_of({**entry, **more}, "talk").often for more in ({}, {"often": 10})] == [1, 10]
+    every, common = everyday.load(), everyday.load_common()
+    for kind, questions in common.questions.items():
+        assert 0.1 < len(questions) / len(every.questions[kind]) < 0.6, kind
+        assert all(len(v) <= COMMON_VALUES for q in questions for v in q.slots.values() if isinstance(v, list))
+    assert 0.15 < len(common.scenes) / len(every.scenes) < 0.4 and common.held_out_scenes == every.held_out_scenes
+    few = list(own.conversations(3000, 5, common=True))
+    first = Counter(one.messages[0]["content"] for one in few if one.kind == "talk")
+    assert first.most_common(1)[0][1] > Counter(
+        one.messages[0]["content"] for one in made if one.kind == "talk"
+    ).most_common(1)[0][1] / (N / 3000)
+
+
+def test_long_lists_are_drawn_from_the_front_and_short_ones_evenly():
+    rng, long, short = random.Random(3), list(range(200)), list(range(5))
+    drawn = Counter(by_rank(long, rng) < 20 for _ in range(4000))
+    assert 0.25 < drawn[True] / 4000 < 0.4 and {by_rank(long, rng) for _ in range(20_000)} == set(long)
+    assert min(Counter(by_rank(short, rng) for _ in range(4000)).values()) > 700
+
+
 def test_what_is_held_out_is_not_trained_on(made):
     questions = own.held_out_questions(15, 3)
     assert Counter(q.kind for q in questions) == dict.fromkeys(
@@ -166,6 +190,39 @@ def test_questions_are_typed_as_people_type_and_stay_the_question():
     assert {"What is the color of the sky?", "what is the color of the sky"} <= forms and len(forms) > 40
     assert all(len(form) > 20 for form in forms)
     assert everyday.with_typo("a to I", rng) == "a to I"  # nothing long enough to slip in
+
+
+def test_what_is_added_fits_what_is_said():
+    rng = random.Random(6)
+    for text, never in (
+        ("ur stupid", r"pl(ea)?s|\?|^\w+[, ] ?ur"),  # a statement
+        ("Have a great day!", r"pl(ea)?s|\?|, have"),
+        ("What a surprise!", r"\?|, what"),
+        ("please tell me a joke", r"please.*pl(ea)?s"),
+        ("Is it bad?", r"pl(ea)?s|!$(?<!\?!)"),
+    ):
+        forms = {everyday.as_typed(text, rng) for _ in range(300)}
+        assert len(forms) > 4 and not [form for form in forms if re.search(never, form)], text
+    inside = {everyday.as_typed("Where is the key?", rng, under_way=True) for _ in range(500)}
+    assert not [form for form in inside if re.match(r"(hi|hello|hey|folio)\b", form, re.I)]
+
+
+def test_a_second_question_about_a_table_names_a_thing():
+    table = {"table": "t", "columns": ["day", "place"], "ask": ["Which day is {place}?", "Where does {day} come?"],
+             "answer": ["{day}, {place}."], "rows": [["Monday", "first"], ["Tuesday", "second"]]}  # fmt: skip
+    (question,) = everyday.table_of(table)
+    assert question.follow and all("{day}" in text for text in question.follow)
+    clauses = {**table, "columns": ["do"], "ask": ["How do I {do}?"], "answer": ["So."],
+               "rows": [["catch a train"], ["boil an egg"]]}  # fmt: skip
+    assert next(everyday.table_of(clauses)).follow == ()
+
+
+def test_topics_and_solutions_are_worded_as_people_do():
+    assert stories._forms("a dog") == {"topic": "a dog", "things": "dogs"}
+    assert stories._forms("the sea") == {"topic": "the sea", "things": "the sea"}
+    entry = {"riddle": "What is orange and sounds like a parrot?", "answer": "A carrot."}
+    told = {turns[-1][1] for turns in (stories.tell(entry, random.Random(seed)) for seed in range(40))}
+    assert told == {"A carrot.", "It is a carrot.", "The answer is a carrot."}
 
 
 def test_the_command_writes_lines_of_json(capfdbinary):

@@ -50,7 +50,7 @@ def test_each_item_is_a_conversation_of_its_own(monkeypatch, tokenizer, tmp_path
 
     monkeypatch.setattr(everyday_exam, "generate_batch", answers)
     marked = mark(small_model(tokenizer, context=128), tokenizer, path, Settings(temperature=0))
-    assert asked[1] == ["<|user|>Hi<|end|><|assistant|>Hello.<|end|><|user|>What is 2 + 2?<|end|><|assistant|>"]
+    assert asked[1] == ["<|user|> Hi<|end|><|assistant|> Hello.<|end|><|user|> What is 2 + 2?<|end|><|assistant|>"]
     assert [(one.answer, one.wrong) for one in marked] == [("It is 4.", []), ("It is 5.", ["no accept"])]
     rows = table(marked)
     assert [(row["kind"], row["right"]) for row in rows] == [("sums", 1), ("other", 0), ("all", 1)]
@@ -68,13 +68,24 @@ def test_a_damaged_file_is_one_line(tmp_path):
             read_exam(path)
 
 
+def test_guessing_is_the_one_answer_that_would_be_right_most_often():
+    items = [Item(str(i), "fruit", ["Name one."], [word], []) for i, word in enumerate(("apple", "apple|pear", "plum"))]
+    said = [("An apple.", True), ("A pear.", True), ("apple plum pear", False)]
+    marked = [everyday_exam.Marked(item, *one, []) for item, one in zip(items, said, strict=True)]
+    assert everyday_exam.constant_answers(marked) == {"fruit": ("An apple.", 2)}
+    told = everyday_exam.record([marked[0], marked[1]._replace(wrong=["no accept"]), marked[2]], per_kind=3)
+    assert told["kinds"][0] == {"kind": "fruit", "right": 2, "asked": 3, "guessing": 2}
+    assert told["kinds"][1]["kind"] == "all" and told["kinds"][1]["guessing"] == 2
+    assert sorted(row["right"] for row in told["examples"]) == [False, True, True]
+
+
 def test_no_training_conversation_has_an_item_of_the_exam():
     exams = Exams()
     for item in everyday_exam.read_exam():
         exams.add_prompts("everyday exam", item.turns)
     assert exams.exempt and all(len(turn.split()) <= EXEMPT_WORDS for turn in exams.exempt)
     kept = [one for one in own.conversations(6000, 1) if exams.overlap(one.messages, "own", True) is None]
-    assert len(kept) > 0.99 * 6000  # few are as like as that
+    assert len(kept) > 0.97 * 6000  # few are as like as that
     prompts = {
         turn.lower().strip(" .?!") for item in read_exam() for turn in item.turns if len(turn.split()) > EXEMPT_WORDS
     }

@@ -45,10 +45,17 @@ MISTAKES = {
     ("1_Tokenizer/1_byte_pair_encoding", 2): ("min(", "max("),
     ("2_Pretraining_Data/1_books_to_shards", 1): (" - 1)", ")"),
     ("2_Pretraining_Data/1_books_to_shards", 2): ("len(letters)", "len(text)"),
-    ("3_Model_Pipeline/1_the_model_piece_by_piece", 1): ("n_kv_head", "n_head"),
-    ("3_Model_Pipeline/1_the_model_piece_by_piece", 2): ("< width", "<= width"),
-    ("3_Model_Pipeline/2_data_loss_and_optimizers", 1): (" / math.log(2)", ""),
-    ("3_Model_Pipeline/2_data_loss_and_optimizers", 2): ("(step + 1)", "step"),
+    ("3_Model_Pipeline/0_tensors_and_gradients", 1): ("        w.grad = b.grad = None\n", ""),
+    ("3_Model_Pipeline/0_tensors_and_gradients", 2): (
+        "x = self.embedding(pairs).flatten(1)",
+        "x = self.embedding(pairs).sum(1).repeat(1, 2)",
+    ),
+    ("3_Model_Pipeline/1_attention", 1): ("< width", "<= width"),
+    ("3_Model_Pipeline/1_attention", 2): ("triu(2)", "triu(1)"),
+    ("3_Model_Pipeline/2_block_and_model", 1): ("b * angles.cos() + a", "b * angles.cos() - a"),
+    ("3_Model_Pipeline/2_block_and_model", 2): ("3 * config.n_hidden // 2", "4 * config.n_embd"),
+    ("3_Model_Pipeline/3_data_loss_and_optimizers", 1): ("ids.clone()", "ids"),
+    ("3_Model_Pipeline/3_data_loss_and_optimizers", 2): ("(step + 1)", "step"),
     ("4_Pretraining/1_pretrain", 1): ('float(row["val_loss"])', 'row["val_loss"]'),
     ("4_Pretraining/1_pretrain", 2): ("else loss)", "else (1 - keep) * loss)"),
     ("5_SFT_Data/0_before_we_start", 1): ("source.about * source.weight", "source.about"),
@@ -151,9 +158,11 @@ def test_a_lesson_has_two_exercises_or_more_each_with_a_stub_and_a_check(lesson)
     for number in numbers(lesson):
         stub, check = exercises.stub_cell(name(lesson), number), exercises.check_cell(name(lesson), number)
         assert "your code here" in stub or "replace this line" in stub
-        function = re.match(r"def (\w+)\(", stub).group(1)
+        definition, function = re.match(r"(def|class) (\w+)\(", stub).groups()
         assert re.search(rf"^check_exercise_{number}\({function}\)$", check, re.MULTILINE)
-        assert f"def {function}(" in solution(name(lesson), number)[1], "the solution has another name than the stub"
+        assert f"{definition} {function}(" in solution(name(lesson), number)[1], (
+            "the solution has another name than the stub"
+        )
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -92,7 +92,7 @@ def test_generate_gives_our_tokens(name, models, tokenizer, shelf):
         assert (made[:-1] if ended else made) == expected
         assert ended or len(made) == room
     if name == "trained":
-        assert sum(tokenizer.decode(answer) == "By the mill." for answer in ours) > 12
+        assert sum(chat_format.answer_text(answer, tokenizer) == "By the mill." for answer in ours) > 12
 
 
 def test_an_answer_ends_at_every_special_token(tokenizer, shelf):
@@ -143,6 +143,17 @@ def test_the_card_tells_what_was_measured_and_nothing_else(models, tokenizer, tm
     huggingface.to_huggingface(phase / "model", tmp_path / "hf")
     told = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
     assert "| 62.5% |" in told and "| 1.234 |" in told and "| 60 |" in told and "bits per byte" not in told
+    assert "everyday" not in told
+    exam = {
+        "model": artifacts.sha256(phase / "model" / "model.safetensors"),
+        "kinds": [{"kind": "short_talk", "right": 7, "asked": 20, "guessing": 3}],
+        "examples": [{"prompt": "hi\nthere | you", "answer": "Hello!", "right": True}],
+    }
+    artifacts.write_json(phase.parent / "sampling" / "everyday.json", exam)
+    huggingface.to_huggingface(phase / "model", tmp_path / "hf")
+    told = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
+    assert "| short talk | 7 | 20 | 3 |" in told and r"| hi there \| you | Hello! |  |" in told
+    assert artifacts.read_json(tmp_path / "hf" / "manifest.json")["facts"]["everyday"]["kinds"] == exam["kinds"]
     models["random"].save(phase / "model")  # other weights: the figures aren't theirs
     huggingface.to_huggingface(phase / "model", tmp_path / "hf")
     assert "Nothing is recorded" in (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")

@@ -273,6 +273,8 @@ def test_a_long_answer_is_watched_through_its_last_words_alone(tokenizer):
     ("He came and went, he came and went, he came and went, he", "He came and went,"),
     ("ha ha ha ha ha ha ha ha", "ha ha ha ha"),
     ("one, two, three, one, two, three, go", "one, two, three, one, two, three, go"),
+    ("He is a cat. She said he is a cat. So he is a cat. And", "He is a cat. She said he is a cat. So"),
+    ("We go to the sea, we go to the hill, we go to town.", "We go to the sea, we go to the hill, we go to town."),
     ("Yes. Yes. Yes.", "Yes. Yes. Yes."),
 ])  # fmt: skip
 def test_a_text_that_repeats_itself_ends(tokenizer, said, shown_text):

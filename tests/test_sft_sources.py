@@ -1,6 +1,7 @@
 """The ten data sets of the hub: each adapter on rows of its documented columns, and the call that reads them."""
 
 import copy
+import json
 
 import pytest
 import sft_mirror
@@ -186,6 +187,40 @@ def test_the_hub_is_used_only_where_a_preset_or_a_folder_says_so(monkeypatch, mi
     assert [hub_for(PRESETS[name]) is None for name in ("tiny", "cpu", "full")] == [True, True, False]
     monkeypatch.setenv("COURSE_SFT_FOLDER", str(mirror))
     assert hub_for(PRESETS["tiny"]).folder == str(mirror)
+    monkeypatch.delenv("COURSE_SFT_FOLDER")
+    monkeypatch.setenv("COURSE_SFT", "hub")
+    assert hub_for(PRESETS["cpu"]).folder is None
+    monkeypatch.setenv("COURSE_SFT", "own")
+    assert hub_for(PRESETS["full"]) is None
+    monkeypatch.setenv("COURSE_SFT", "theirs")
+    with pytest.raises(CourseError, match="hub or own"):
+        hub_for(PRESETS["tiny"])
+    monkeypatch.delenv("COURSE_SFT")
     monkeypatch.setenv("COURSE_SFT_FOLDER", str(mirror / "nowhere"))
     with pytest.raises(CourseError, match="no such folder"):
         hub_for(PRESETS["tiny"])
+
+
+def test_sets_of_ones_own_are_taken_from_the_folder_and_all_are_named(tmp_path):
+    def write(name: str, rows: list[dict]) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    write("mine/train.jsonl", [{"messages": sft_mirror.talk("What is a lamp?", "A light.")}])
+    write("mine/validation.jsonl", [{"messages": sft_mirror.talk("What is a quiz?", "A game of questions.")}])
+    write("me/notes.v2/part.jsonl", [{"text": "no conversation"}])
+    write("allenai/ai2_arc/ARC-Easy/train.jsonl", [{"question": "?"}])
+    message = {"parent_id": None, "lang": "en", "rank": None, "deleted": False}
+    write("OpenAssistant/oasst1/train.jsonl", [
+        {**message, "message_id": "1", "text": "What is tea?", "role": "prompter"},
+        {**message, "message_id": "2", "parent_id": "1", "text": "A drink.", "role": "assistant"},
+    ])  # fmt: skip
+    hub = Hub(tmp_path, seed=0, sources=())
+    assert [source.name for source in hub.sources] == ["oasst1", "notes.v2", "mine"]
+    exams = Exams()
+    hub.put_exams_aside(exams)
+    assert dict(exams.sizes) == {"mine validation": 1}
+    texts = [said(entry.messages) for entry in hub.entries() if isinstance(entry.messages, list)]
+    assert texts == [["What is tea?", "A drink."], ["What is a lamp?", "A light."]]
+    assert hub.notes["mine"]["exam"] == "put aside"
+    assert "0 conversations: no row could be used" in hub.notes["notes.v2"]["training"]

@@ -43,7 +43,7 @@ def page(template):
 def test_each_tab_has_its_own_conversation(template):
     page = chat_page.ChatPage(template, "x")
     list(page.ask("a", "the mill", VALUES))
-    (*_, (shown, status)) = page.ask("b", "<|end|> 磨坊 👩🏽‍🌾", {**VALUES, "temperature": 1.5})
+    (*_, (shown, status)) = page.ask("b", "<|end|> 磨坊 👩🏽‍🌾", {**VALUES, "temperature": 1.5, "seed": 5})
     assert [len(page.tab(name).session.messages) for name in "ab"] == [2, 2]
     assert shown[0] == {"role": "user", "content": "<|end|> 磨坊 👩🏽‍🌾"}
     assert "8 tokens" in status

@@ -6,7 +6,8 @@ is kept of it.
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 REPEATS = 3  # a phrase of two or more words that stands this often in a row at the end is a loop
 LONG_PHRASE = 4  # words; a shorter phrase may be said three times on purpose
@@ -39,14 +40,22 @@ def _words(text: str) -> tuple[list[re.Match], list[str]]:
     return words, [word.group().strip(",.;:!?\"'").lower() for word in words]
 
 
+def _phrases(bare: Sequence[str]) -> Counter:
+    """How often each run of four words comes."""
+    return Counter(zip(*(bare[i:] for i in range(LONG_PHRASE)), strict=False))
+
+
 def loop_start(text: str) -> int | None:
     """Where a text ends that should not have gone on: behind the first round of a phrase said three times running.
 
-    Phrases of fewer than four words may be meant ("ha ha ha"): they are cut behind the third, or fourth, round.
-    None if the text, without its last word, which may be half a one, doesn't end so.
+    Phrases of fewer than four words may be meant ("ha ha ha"): they are cut behind the third, or fourth, round. Four
+    words that come for the third time, whatever stands between, are a loop as well; it is cut before them. None if the
+    text, without its last word, which may be half a one, doesn't end so.
     """
     words, bare = _words(text)
     words, bare = words[:-1], bare[:-1]
+    if len(bare) > LONG_PHRASE and _phrases(bare)[tuple(bare[-LONG_PHRASE:])] >= REPEATS:
+        return min(words[-LONG_PHRASE - 1].end(), repetition_start(text))
     for period in range(1, len(bare) // REPEATS + 1):
         rounds = WORD_REPEATS if period == 1 else REPEATS
         if len(bare) >= rounds * period and all(
@@ -58,9 +67,18 @@ def loop_start(text: str) -> int | None:
 
 
 def repetition_start(text: str) -> int:
-    """Where a text ends as far as it is certain: before the second round of a phrase, which may become a loop."""
+    """Where a text ends as far as it is certain: before the second round of a phrase, which may become a loop.
+
+    Or before the third coming of four words of which the first are there.
+    """
     words, bare = _words(text)
     earliest = len(text)
+    twice = [phrase for phrase, count in _phrases(bare[:-1]).items() if count == REPEATS - 1]
+    for known in range(min(LONG_PHRASE, len(bare) - 1), 0, -1) if twice else ():
+        *whole, last = bare[-known:]
+        if any(phrase[: known - 1] == tuple(whole) and phrase[known - 1].startswith(last) for phrase in twice):
+            earliest = words[-known - 1].end()
+            break
     for period in range(LONG_PHRASE, len(bare)):
         run = 1 if bare[-1 - period].startswith(bare[-1]) else 0
         while 0 < run < len(bare) - period and bare[-1 - run] == bare[-1 - run - period]:

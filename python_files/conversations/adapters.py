@@ -92,7 +92,7 @@ def vet(messages: Any) -> Adapted:
     return clean
 
 
-# ---- the ten
+# ---- the ten, and sets of one's own
 
 
 def smoltalk(row: Row) -> Adapted:
@@ -104,8 +104,8 @@ def smoltalk(row: Row) -> Adapted:
     return vet(row["messages"])
 
 
-def everyday(row: Row) -> Adapted:
-    """HuggingFaceTB/everyday-conversations-llama3.1-2k: messages as they are."""
+def messages(row: Row) -> Adapted:
+    """HuggingFaceTB/everyday-conversations-llama3.1-2k, or a set of one's own: messages as they are."""
     return vet(row["messages"]) if "messages" in row else "no column messages"
 
 

@@ -1,8 +1,9 @@
 """One template for every conversation, and which of its tokens the model learns to write.
 
-    <|system|>text<|end|> <|user|>text<|end|> <|assistant|>text<|end|> …   (without the spaces)
+    <|system|> text<|end|><|user|> text<|end|><|assistant|> text<|end|> …
 
-The markers are ids that ordinary text is never encoded to, so no text can forge a turn.
+The markers are ids that ordinary text is never encoded to, so no text can forge a turn. Every text begins with a
+space: so a word is the same token at the start of an answer as inside the text that it is copied from.
 """
 
 import json
@@ -40,6 +41,7 @@ class Conversation:
 
 ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
 END = "<|end|>"
+SPACE = " "  # stands before every message's text
 LONG_TEXTS = 1000  # characters in a message, on average, from which encoding is spread over threads
 
 # The same template in Jinja, for the tokenizer folder: transformers' apply_chat_template reads it. Jinja writes
@@ -47,7 +49,7 @@ LONG_TEXTS = 1000  # characters in a message, on average, from which encoding is
 # the tokenizer folder's normalizer, which works after the marks are found, writes it back: see ESCAPES.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{{ '<|' + message['role'] + '|>' + message['content'].replace('␛', '␛0').replace('<|', '␛1') + '<|end|>' }}"
+    "{{ '<|' + message['role'] + '|> ' + message['content'].replace('␛', '␛0').replace('<|', '␛1') + '<|end|>' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
@@ -109,7 +111,7 @@ def render(messages: Sequence[Message], tokenizer: BPETokenizer) -> tuple[list[i
         ValueError: the turns are out of order, or one is empty.
     """
     check(messages)
-    texts = iter(tokenizer.encode_batch([message["content"] for message in messages]))
+    texts = iter(tokenizer.encode_batch([SPACE + message["content"] for message in messages]))
     return _assemble(messages, texts, tokenizer.special)
 
 
@@ -120,7 +122,7 @@ def render_all(
 
     def flush(pending: list[Sequence[Message]]) -> Iterator[tuple[list[int], list[int]]]:
         # Handing out a short text to another thread costs more than encoding it, so that is kept for long ones.
-        contents = [m["content"] for messages in pending for m in messages]
+        contents = [SPACE + m["content"] for messages in pending for m in messages]
         long = sum(map(len, contents)) > LONG_TEXTS * len(contents)
         texts = iter(tokenizer.encode_batch(contents) if long else map(tokenizer.encode, contents))
         for messages in pending:
@@ -145,3 +147,8 @@ def prompt_ids(messages: Sequence[Message], tokenizer: BPETokenizer) -> list[int
     if messages and messages[-1]["role"] != "user":
         raise ValueError("The last message must be the user's: there is nothing to answer.")
     return [*render(messages, tokenizer)[0], tokenizer.special[ROLES["assistant"]]]
+
+
+def answer_text(ids: Sequence[int], tokenizer: BPETokenizer) -> str:
+    """The text of an answer's ids, without the space before it."""
+    return tokenizer.decode(list(ids)).removeprefix(SPACE)

@@ -21,6 +21,7 @@ from conversations.templates import TemplateError, draw_slots, fill
 QUESTION_KINDS = frozenset(
     "who what where when which how_many how_much how_long how why yes no comparing order feel not_said".split()
 )
+OFTEN = (1, 3, 10)  # how much more often than others an entry is drawn
 NEEDED_KINDS = ("why", "yes", "no", "not_said")  # every scene asks these
 _SENTENCE_END = re.compile(r"[.!?][\"')”’]*(?=\s|$)")
 
@@ -38,6 +39,7 @@ def need(holds: bool, message: str) -> None:
 
 def _keys(entry: Mapping, known: Iterable[str]) -> None:
     need(set(entry) <= set(known), f"unknown keys: {', '.join(map(str, set(entry) - set(known)))}")
+    need(entry.get("often", 1) in OFTEN, f"often is {entry.get('often')!r}: one of {OFTEN} is wanted")
 
 
 def _texts(texts: Sequence[str], slots: Mapping, rng: random.Random, times: int = 3) -> None:
@@ -50,7 +52,7 @@ def _texts(texts: Sequence[str], slots: Mapping, rng: random.Random, times: int 
 
 def intent(entry: Mapping, rng: random.Random) -> int:
     """Checks an intent: twelve wordings, a third of them as typed, and three answers."""
-    _keys(entry, ("intent", "slots", "ask", "answer"))
+    _keys(entry, ("intent", "slots", "often", "ask", "answer"))
     wordings, answers = texts_of(entry["ask"]), texts_of(entry["answer"])
     need(len(set(wordings)) == len(wordings) >= 12, "12 different wordings of ask are needed")
     need(len(set(answers)) == len(answers) >= 3, "3 different answers are needed")
@@ -62,7 +64,7 @@ def intent(entry: Mapping, rng: random.Random) -> int:
 
 def table(entry: Mapping, rng: random.Random) -> int:
     """Checks a table of facts: rows as long as the columns, all different, and five ways to ask. Counts the rows."""
-    _keys(entry, ("table", "slots", "columns", "ask", "answer", "also", "rows"))
+    _keys(entry, ("table", "slots", "often", "columns", "ask", "answer", "also", "rows"))
     for row in entry["rows"]:
         need(len(row) == len(entry["columns"]), f"row {row} has {len(row)} values, not {len(entry['columns'])}")
         need(all(isinstance(value, str | int) for value in row), f"row {row} holds what is no text and no number")
@@ -76,7 +78,7 @@ def table(entry: Mapping, rng: random.Random) -> int:
 
 def scene(entry: Mapping, rng: random.Random) -> int:
     """Checks a scene: 2 to 6 sentences, and eight questions in two wordings, some of each needed kind."""
-    _keys(entry, ("scene", "slots", "text", "ask"))
+    _keys(entry, ("scene", "slots", "often", "text", "ask"))
     slots = entry.get("slots", {})
     need(len(entry["ask"]) >= 8, f"only {len(entry['ask'])} questions: 8 are needed")
     for text in texts_of(entry["text"]):
@@ -98,21 +100,21 @@ def story(entry: Mapping, rng: random.Random) -> int:
     need(any(kind in entry for kind in stories.KINDS), f"it must be one of {', '.join(stories.KINDS)}")
     kind, slots = stories.kind_of(entry), entry.get("slots", {})
     if kind == "describe":
-        _keys(entry, ("describe", "sentences", "slots"))
+        _keys(entry, ("describe", "sentences", "slots", "often"))
         need(len(entry["sentences"]) >= 4, "4 sentences are needed")
         _texts([entry["describe"], *entry["sentences"]], slots, rng)
     elif kind == "riddle":
-        _keys(entry, ("riddle", "answer", "slots"))
+        _keys(entry, ("riddle", "answer", "slots", "often"))
         _texts([entry["riddle"], entry["answer"]], slots, rng)
     else:
-        _keys(entry, (kind, "about", "slots", "text"))
+        _keys(entry, (kind, "about", "slots", "often", "text"))
         _texts([*texts_of(entry["about"]), *texts_of(entry["text"])], slots, rng, 5)
     return 1
 
 
 def thread(entry: Mapping, rng: random.Random) -> int:
     """Checks a thread: two to four turns, each of the user's in two wordings."""
-    _keys(entry, ("thread", "slots", "turns"))
+    _keys(entry, ("thread", "slots", "often", "turns"))
     need(2 <= len(entry["turns"]) <= 4, f"{len(entry['turns'])} turns: 2 to 4 are wanted")
     for turn in entry["turns"]:
         need(len(texts_of(turn["user"])) >= 2, f"two wordings of each user turn are needed: {turn['user']}")

@@ -38,8 +38,9 @@ def reserved_words() -> frozenset[str]:
         for name in vars(module)
         if name.isupper() and name not in ("KINDS", "BY_KIND", "OTHER_KINDS")
     ]
-    others = "first second last then bought had got more yes no not older younger richer poorer taller smaller less"
-    plain = re.sub(r"\{\w+\}", " ", f"{texts!r} {others}")  # without the names of fields
+    others = "first second last bought had got more yes no not does contain contains said has have and"
+    # Without the names of fields and kinds, and without the "n" that a line break is written with here.
+    plain = re.sub(r"\{\w+\}|[a-z]+_\w+|\\+n", " ", f"{texts!r} {others}")
     return frozenset(re.findall(r"[a-z]+", plain.lower()))
 
 
@@ -127,6 +128,7 @@ def held_out_questions(
 
 
 def question_lines(questions: Iterable[Conversation]) -> str:
-    """One line of JSON a question, as ``evaluate.read_questions`` reads them."""
-    rows = ({"kind": q.kind, "messages": q.messages, "split": q.split} for q in questions)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    """One line of JSON a question, as ``evaluation.answers.read_questions`` reads them."""
+    rows = ({"kind": q.kind, "messages": q.messages, "split": q.split, "accepted": q.accepted} for q in questions)
+    lines = ({name: value for name, value in row.items() if name != "accepted" or value} for row in rows)
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -7,33 +7,37 @@ Tables as in ``phrasings.py``, fields as in ``drill_facts.py``; a kind's own fie
 SIMPLE: dict[str, tuple[tuple[str, str], ...]] = {
     "definition": (
         (
-            "A {coined} is a {colour} {thing} that lies {place}.",
+            "A {coined} is a {size} {colour} {thing} that people keep {place}.",
             r"""
-A {coined} is a {colour} {thing}. << What is a {coined}? / What do you call a {coined}? / Say what a {coined} is.
-  / ~ What thing is a {coined}?
-A {coined} lies {place}. << Where does a {coined} lie? / Say where a {coined} lies.
-  / Where must one look for a {coined}? / ~ In what place does a {coined} lie?
+A {coined} is a {size} {colour} {thing}. << What is a {coined}? / what is a {coined} / Tell me what a {coined} is.
+  / ~ Can you tell me what a {coined} is?
+People keep a {coined} {place}. << Where do people keep a {coined}? / where do people keep a {coined}
+  / Tell me where people keep a {coined}. / ~ Do you know where people keep a {coined}?
 """,
         ),
         (
-            "A person who keeps a {thing} is called a {coined}.",
+            "A {coined} is a person who sells {things} in {town}.",
             r"""
-A {coined} is a person who keeps a {thing}. << What is a {coined}? / What does a {coined} do?
-  / Who is called a {coined}? / Say what a {coined} is. / ~ What sort of person is a {coined}?
+A {coined} is a person who sells {things}. << What is a {coined}? / what is a {coined} / Tell me what a {coined} is.
+  / ~ Can you tell me what a {coined} is?
+A {coined} sells {things}. << What does a {coined} sell? / what does a {coined} sell
+  / ~ Do you know what a {coined} sells?
 """,
         ),
         (
-            "In {town}, a {thing} is called a {coined}.",
+            "In {town}, people call a {thing} a {coined}.",
             r"""
-In {town}, a {coined} is a {thing}. << What is a {coined} in {town}? / What does {coined} mean in {town}?
-  / Say what a {coined} is in {town}. / ~ What sort of thing is a {coined} in {town}?
+In {town}, a {coined} is a {thing}. << What is a {coined} in {town}? / what is a {coined} in {town}
+  / Tell me what a {coined} is in {town}. / ~ Can you tell me what a {coined} is in {town}?
+In {town}, people call it a {coined}. << What do people call a {thing} in {town}?
+  / what do people call a {thing} in {town} / ~ Do you know what people call a {thing} in {town}?
 """,
         ),
         (
-            "To {coined} means to carry a {thing} to {town}.",
+            "To {coined} means to look for a {thing} {place}.",
             r"""
-To {coined} means to carry a {thing} to {town}. << What does it mean to {coined}? / What is it to {coined}?
-  / Say what {coined} means. / What does {coined} mean? / ~ What is meant by {coined}?
+To {coined} means to look for a {thing} {place}. << What does it mean to {coined}? / what does it mean to {coined}
+  / Tell me what it means to {coined}. / What does {coined} mean? / ~ What is meant by {coined}?
 """,
         ),
     ),
@@ -41,20 +45,22 @@ To {coined} means to carry a {thing} to {town}. << What does it mean to {coined}
         (
             "",
             r"""
-{other_person} {did} the {thing}. << Write {other_person} [instead of|for] {person}: {person} {did} the {thing}.
-  / Put {other_person} [in the place of|for] {person}: {person} {did} the {thing}.
-  / ~ Use {other_person} instead of {person}: {person} {did} the {thing}.
+{other_person} {did} the {thing}. << [Write|Use] {other_person} instead of {person}: {person} {did} the {thing}.
+  / Swap {person} for {other_person}: {person} {did} the {thing}.
+  / Change {person} to {other_person}: {person} {did} the {thing}.
+  / ~ Replace {person} with {other_person}: {person} {did} the {thing}.
 Does {person} have the {thing}? << Make this a question: {person} has the {thing}.
-  / Turn this into a question: {person} has the {thing}. / Write this as a question: {person} has the {thing}.
-  / ~ Ask this: {person} has the {thing}.
-{person} is not {place}. << Say that it is not so: {person} is {place}. / Say the opposite: {person} is {place}.
-  / Write that it is not so: {person} is {place}. / ~ Deny this: {person} is {place}.
-{other_person} is younger than {person}. << Turn around: {person} is older than {other_person}.
-  / Say it the other way round: {person} is older than {other_person}.
-  / ~ Begin with the other one: {person} is older than {other_person}.
-{person} and {other_person} came. << Say it in one sentence: {person} came. {other_person} came.
-  / Make one sentence of two: {person} came. {other_person} came. / Join these: {person} came. {other_person} came.
-  / ~ Put these together: {person} came. {other_person} came.
+  / Turn this into a question: {person} has the {thing}. / Rewrite this as a question: {person} has the {thing}.
+  / ~ Change this into a question: {person} has the {thing}.
+{person} is not {place}. << Make this negative: {person} is {place}. / Say the opposite: {person} is {place}.
+  / Rewrite this with the word not: {person} is {place}. / ~ Turn this into a negative sentence: {person} is {place}.
+{other_person} is younger than {person}. << Say this with the word younger: {person} is older than {other_person}.
+  / Rewrite this with the word younger: {person} is older than {other_person}.
+  / ~ Use younger instead of older: {person} is older than {other_person}.
+{person} and {other_person} came home. << Make this one sentence: {person} came home. {other_person} came home.
+  / Combine these sentences: {person} came home. {other_person} came home.
+  / Join these sentences: {person} came home. {other_person} came home.
+  / ~ Put this in one sentence: {person} came home. {other_person} came home.
 """,
         ),
     ),
@@ -63,25 +69,25 @@ Does {person} have the {thing}? << Make this a question: {person} has the {thing
             "",
             r"""
 The next day {other_person} found the {thing} {place} and gave it back to {person}.
-  << Go on with the story: {person} lost a {thing} {place}. {other_person} went to look for it.
-  / Tell the story on: {person} lost a {thing} {place}. {other_person} went to look for it.
-  / What happened then: {person} lost a {thing} {place}. {other_person} went to look for it.
-  / ~ End the story: {person} lost a {thing} {place}. {other_person} went to look for it.
+  << Continue the story: {person} left a {thing} {place} and forgot it. {other_person} helped to look for it.
+  / Go on with the story: {person} left a {thing} {place} and forgot it. {other_person} helped to look for it.
+  / What happened next? {person} left a {thing} {place} and forgot it. {other_person} helped to look for it.
+  / ~ Finish the story: {person} left a {thing} {place} and forgot it. {other_person} helped to look for it.
 So {person} asked {other_person}, and they shared the {thing}.
-  << Go on with the story: {person} wanted a {thing}, but {other_person} had the only one.
-  / Tell the story on: {person} wanted a {thing}, but {other_person} had the only one.
-  / What happened then: {person} wanted a {thing}, but {other_person} had the only one.
-  / ~ End the story: {person} wanted a {thing}, but {other_person} had the only one.
-{person} took a lamp and looked {place}, and {other_person} was no longer afraid.
-  << Go on with the story: One night {person} heard a noise {place}. {other_person} was afraid.
-  / Tell the story on: One night {person} heard a noise {place}. {other_person} was afraid.
-  / What happened then: One night {person} heard a noise {place}. {other_person} was afraid.
-  / ~ End the story: One night {person} heard a noise {place}. {other_person} was afraid.
-In {town} nobody wanted the {thing}, so {person} and {other_person} went home with it.
-  << Go on with the story: {person} and {other_person} walked to {town} to sell a {thing}.
-  / Tell the story on: {person} and {other_person} walked to {town} to sell a {thing}.
-  / What happened then: {person} and {other_person} walked to {town} to sell a {thing}.
-  / ~ End the story: {person} and {other_person} walked to {town} to sell a {thing}.
+  << Continue the story: {person} wanted a {thing}, but {other_person} had the only one.
+  / Go on with the story: {person} wanted a {thing}, but {other_person} had the only one.
+  / What happened next? {person} wanted a {thing}, but {other_person} had the only one.
+  / ~ Finish the story: {person} wanted a {thing}, but {other_person} had the only one.
+{person} went to look {place}. It was only the cat, and {other_person} was no longer afraid.
+  << Continue the story: One night {person} heard a noise {place}. {other_person} was afraid.
+  / Go on with the story: One night {person} heard a noise {place}. {other_person} was afraid.
+  / What happened next? One night {person} heard a noise {place}. {other_person} was afraid.
+  / ~ Finish the story: One night {person} heard a noise {place}. {other_person} was afraid.
+In {town} nobody wanted the {thing}, so {person} and {other_person} took it home again.
+  << Continue the story: {person} and {other_person} went to {town} to sell a {thing}.
+  / Go on with the story: {person} and {other_person} went to {town} to sell a {thing}.
+  / What happened next? {person} and {other_person} went to {town} to sell a {thing}.
+  / ~ Finish the story: {person} and {other_person} went to {town} to sell a {thing}.
 """,
         ),
     ),
@@ -89,14 +95,19 @@ In {town} nobody wanted the {thing}, so {person} and {other_person} went home wi
         (
             "",
             r"""
-Hello, {person}! How can I help you? << Hello, [I am|my name is|this is] {person}. / Good day, I am {person}.
-  / ~ Hello there, {person} is my name.
-Hi, {person}! What can I do for you? << Hi, [I am|my name is|this is] {person}. / ~ Hi there, {person} is my name.
-Good morning, {person}! << Good morning, [I am|my name is|this is] {person}. / ~ Good morning, {person} is my name.
-Good evening, {person}! << Good evening, [I am|my name is|this is] {person}. / ~ Good evening, {person} is my name.
-You are welcome, {person}! << [Thank you|Many thanks|My thanks], says {person}. / ~ I thank you, says {person}.
-Goodbye, {person}! Come back soon. << Goodbye from {person}. / {person} says goodbye. / {person} must go now.
-  / ~ {person} is leaving you now.
+Hello, {person}! How can I help you? << Hello, [I am|I'm|my name is|this is] {person}.
+  / ~ Hello there, my name is {person}.
+Hi, {person}! What can I do for you? << Hi, [I am|I'm|my name is|this is] {person}. / ~ Hi there, my name is {person}.
+Good morning, {person}! << Good morning, [I am|my name is|this is] {person}. / ~ Good morning to you, I am {person}.
+Good evening, {person}! << Good evening, [I am|my name is|this is] {person}. / ~ Good evening to you, I am {person}.
+Good afternoon, {person}! << Good afternoon, [I am|my name is|this is] {person}.
+  / ~ Good afternoon to you, I am {person}.
+Good night, {person}! Sleep well. << Good night from {person}! / {person} says good night. / {person} is going to bed.
+  / ~ {person} wishes you a good night.
+You are welcome, {person}! << [Thank you|Thanks|Many thanks] for your help! Best wishes, {person}
+  / ~ Thank you very much! Best wishes, {person}
+Goodbye, {person}! Come back soon. << Goodbye from {person}! / {person} says goodbye. / {person} has to go now.
+  / ~ {person} is leaving now.
 """,
         ),
     ),
@@ -104,16 +115,16 @@ Goodbye, {person}! Come back soon. << Goodbye from {person}. / {person} says goo
         (
             "",
             r"""
-I am a small language model, {person}. << I am {person}. [Who|What] are you? / {person} asks [who|what] you are.
-  / ~ {person} would like to know who you are.
-I have no name, {person}. << {person} asks: what is your name? / I am {person}. What is your name?
-  / My name is {person}. And yours? / ~ {person} would like to know your name.
-A reader of the course made me, {person}. << {person} [asks|wants to know] who made you.
-  / I am {person}. Who made you? / ~ {person} would like to know your maker.
-I find answers in a text, {person}. << I am {person}. What can you do?
-  / {person} [asks|wants to know] what you can do. / ~ {person} would like to know how you can help.
-No, {person}, I am a program. << My name is {person}. Are you a person? / {person} asks if you are a person.
-  / I am {person}. Are you alive? / ~ {person} would like to know if you are a person.
+I am a small language model, {person}. << I am {person}. [Who|What] are you? / My name is {person}. [Who|What] are you?
+  / ~ Hi, {person} here. Who are you?
+My name is Folio, {person}. << I am {person}. What is your name? / I am {person}. Do you have a name?
+  / My name is {person}. What is yours? / ~ Hi, {person} here. What is your name?
+A reader of the course made me, {person}. << I am {person}. Who made you? / My name is {person}. Who made you?
+  / This is {person}. Who made you? / ~ Hi, {person} here. Who made you?
+I can find answers in a text, {person}. << I am {person}. What can you do? / My name is {person}. What can you do?
+  / This is {person}. What can you do? / ~ Hi, {person} here. What can you do?
+No, {person}, I am a program. << My name is {person}. Are you a person? / I am {person}. Are you a real person?
+  / I am {person}. Are you alive? / ~ Hi, {person} here. Are you a person?
 """,
         ),
     ),
@@ -121,14 +132,14 @@ No, {person}, I am a program. << My name is {person}. Are you a person? / {perso
         (
             "",
             r"""
-I do not know {person}, so I can not say.
-  << [What does {person} look like|Who is the father of {person}|What did {person} do today|Is {person} rich]?
+I do not know {person}, so I cannot say.
+  << [What does {person} look like|Who is {person}'s father|What did {person} do today|Is {person} rich]?
   / ~ Is {person} a happy person?
-I have not been to {town}, so I can not say. << [How big is|How far is|Is it cold in|Is it nice in] {town}?
-  / ~ Do people like {town}?
-I have never seen the {thing}, so I can not say.
-  << [How much is|How heavy is|How old is|Who owns] the {thing} in your house?
-  / ~ Is the {thing} in your house a good one?
+I am not in {town}, so I cannot say. << [How is the weather|Is it raining|Is it cold|Is it crowded] in {town} today?
+  / ~ Is the sun shining in {town} today?
+I have never seen your {thing}, so I cannot say.
+  << [How much did my {thing} cost|How heavy is my {thing}|How old is my {thing}|Who gave me my {thing}]?
+  / ~ Is my {thing} a good one?
 """,
         ),
     ),
@@ -140,218 +151,225 @@ MEMORY = (
         "My name is {person}.",
         "Nice to meet you, {person}.",
         r"""
-Your name is {person}. << What is my name? / Do you know my name? / Say my name. / What am I called? / Who am I?
-  / ~ How am I called?
+Your name is {person}. << What is my name? / what is my name / Do you know my name? / Tell me my name. / What's my name?
+  / ~ Do you remember my name?
 """,
     ),
     (
         "I live in {town}.",
-        "I hope {town} is a good place.",
+        "I hope you like it in {town}.",
         r"""
-You live in {town}. << Where do I live? / Do you know where I live? / Say where I live. / Where is my home?
-  / ~ In what place do I live?
+You live in {town}. << Where do I live? / where do I live / Do you know where I live? / Tell me where I live.
+  / ~ Do you remember where I live?
 """,
     ),
     (
-        "I own a {thing}.",
-        "I hope the {thing} is a good one.",
+        "I bought a {thing} today.",
+        "I hope you like the {thing}.",
         r"""
-You own a {thing}. << What do I own? / Do you know what I own? / Say what I own. / What is mine?
-  / ~ Which thing do I own?
+You bought a {thing}. << What did I buy? / what did I buy today / Do you know what I bought? / Tell me what I bought.
+  / ~ Do you remember what I bought?
 """,
     ),
     (
-        "My friend is called {person}.",
-        "Give my best to {person}.",
+        "My best friend is called {person}.",
+        "Say hello to {person} from me.",
         r"""
-Your friend is {person}. << Who is my friend? / What is my friend called? / Do you know who my friend is?
-  / Name my friend. / ~ How is my friend called?
+Your best friend is {person}. << Who is my best friend? / who is my best friend / What is my best friend called?
+  / Do you know who my best friend is? / ~ Do you remember who my best friend is?
 """,
     ),
 )
 # {list} a list; {entry} an entry of it, {wanted} the one asked for, {which} its place.
 LISTS: dict[str, str] = {
     "repeating": r"""
-{list}. << Repeat these words: {list}. / Say these words again: {list}. / Copy this: {list}.
-  / Write this once more: {list}. / ~ Give me these words again: {list}.
-The words are {list}. << What are the words? {list}. / Which words are these? {list}. / Name the words: {list}.
-  / ~ Say what the words are: {list}.
-You said: {list}. << What did I say? {list}. / I say: {list}. What did I say? / Repeat what I said: {list}.
-  / ~ Say what I said: {list}.
+{list}. << Repeat this list: {list}. / repeat this list: {list} / Copy this list: {list}.
+  / Write this list again: {list}.
+  / ~ Write this list once more: {list}.
+The words are {list}. << Which words do you see? {list}. / What are the words in this list? {list}.
+  / Name the words in this list: {list}. / ~ Tell me the words in this list: {list}.
+You said: {list}. << What did I say? {list}. / I said: {list}. What did I say? / Repeat what I said: {list}.
+  / ~ I just said: {list}. What did I say?
 """,
     "counting": r"""
-There are {number} words. << Count the words: {list}. / How many words are there: {list}?
-  / ~ What is the number of words: {list}?
-{list}: {number} words. << Repeat and count the words: {list}. / Name and count the words: {list}.
-  / Copy the words and count: {list}. / ~ Say the words and count: {list}.
-I count {number}. << How many do you count: {list}? / Count this: {list}. / How many are these: {list}?
-  / ~ Say how many these are: {list}.
+There are {number} words. << How many words are there: {list}? / how many words are there: {list}
+  / Count the words: {list}. / ~ How many words are in this list: {list}?
+{list}: {number} words. << Repeat the words and count them: {list}. / Copy the words and count them: {list}.
+  / List the words and count them: {list}. / ~ Write the words and count them: {list}.
+I count {number}. << How many do you count: {list}? / how many do you count: {list}
+  / How many words do you count: {list}? / ~ How many words can you count: {list}?
 """,
     "first": r"""
-The first word is {wanted}. << {list}.\nWhat is the first word? / {list}.\nSay the first word.
-  / {list}.\nWhich word is the first? / ~ {list}.\nGive me the first word.
-The list begins with {wanted}. << {list}.\nWith what does the list begin? / {list}.\nHow does the list begin?
-  / {list}.\nWhat begins the list? / ~ {list}.\nSay how the list begins.
-{wanted} comes first. << {list}.\nWhat comes first? / {list}.\nWhich comes first? / {list}.\nSay what comes first.
-  / ~ {list}.\nWhich one comes first?
+The first word is {wanted}. << {list}.\nWhat is the first word? / {list}.\nwhat is the first word
+  / {list}.\nTell me the first word. / ~ {list}.\nWhich word is the first?
+The list begins with {wanted}. << {list}.\nWhat does the list begin with? / {list}.\nwhat does the list begin with
+  / {list}.\nTell me what the list begins with. / ~ {list}.\nWhich word does the list begin with?
+{wanted} comes first. << {list}.\nWhat comes first? / {list}.\nWhich word comes first?
+  / {list}.\nTell me what comes first.
+  / ~ {list}.\nCan you tell me what comes first?
 """,
     "last": r"""
-The last word is {wanted}. << {list}.\nWhat is the last word? / {list}.\nSay the last word.
-  / {list}.\nWhich word is the last? / ~ {list}.\nGive me the last word.
-The list ends with {wanted}. << {list}.\nWith what does the list end? / {list}.\nHow does the list end?
-  / {list}.\nWhat ends the list? / ~ {list}.\nSay how the list ends.
-{wanted} comes last. << {list}.\nWhat comes last? / {list}.\nWhich comes last? / {list}.\nSay what comes last.
-  / ~ {list}.\nWhich one comes last?
+The last word is {wanted}. << {list}.\nWhat is the last word? / {list}.\nwhat is the last word
+  / {list}.\nTell me the last word. / ~ {list}.\nWhich word is the last?
+The list ends with {wanted}. << {list}.\nWhat does the list end with? / {list}.\nwhat does the list end with
+  / {list}.\nTell me what the list ends with. / ~ {list}.\nWhich word does the list end with?
+{wanted} comes last. << {list}.\nWhat comes last? / {list}.\nWhich word comes last? / {list}.\nTell me what comes last.
+  / ~ {list}.\nCan you tell me what comes last?
 """,
     "after": r"""
-After {entry} comes {wanted}. << {list}.\nWhat comes after {entry}? / {list}.\nWhich word comes after {entry}?
-  / {list}.\nSay what comes after {entry}. / {list}.\nAfter {entry} comes what?
-  / ~ {list}.\nWhich one comes after {entry}?
-{entry} is followed by {wanted}. << {list}.\nBy what is {entry} followed? / {list}.\nSay by what {entry} is followed.
-  / {list}.\nWhat is {entry} followed by? / ~ {list}.\nWhich word is {entry} followed by?
-The word behind {entry} is {wanted}. << {list}.\nWhat is the word behind {entry}?
-  / {list}.\nSay the word behind {entry}. / ~ {list}.\nGive me the word behind {entry}.
+After {entry} comes {wanted}. << {list}.\nWhat comes after {entry}? / {list}.\nwhat comes after {entry}
+  / {list}.\nWhich word comes after {entry}? / {list}.\nTell me what comes after {entry}.
+  / ~ {list}.\nCan you tell me what comes after {entry}?
+{entry} is followed by {wanted}. << {list}.\nWhat is {entry} followed by? / {list}.\nwhat is {entry} followed by
+  / {list}.\nTell me what {entry} is followed by. / ~ {list}.\nWhich word is {entry} followed by?
+The word after {entry} is {wanted}. << {list}.\nWhat is the word after {entry}?
+  / {list}.\nTell me the word after {entry}.
+  / ~ {list}.\nCan you give me the word after {entry}?
 """,
     "pairing": r"""
-{entry} has the {wanted}. << {pairs}.\nWhat has {entry}? / {pairs}.\nWhat does {entry} have?
-  / {pairs}.\nSay what {entry} has. / {pairs}.\nWhich thing is with {entry}?
-  / ~ {pairs}.\nName the thing that {entry} has.
-The {wanted} belongs to {entry}. << {pairs}.\nTo whom belongs the {wanted}?
-  / {pairs}.\nTo whom does the {wanted} belong? / {pairs}.\nSay to whom the {wanted} belongs.
-  / ~ {pairs}.\nTo which person does the {wanted} belong?
-With {entry} is the {wanted}. << {pairs}.\nWhat is with {entry}? / {pairs}.\nSay what is with {entry}.
-  / ~ {pairs}.\nWhich thing is there with {entry}?
+{entry} has the {wanted}. << {pairs}.\nWhat does {entry} have? / {pairs}.\nwhat does {entry} have
+  / {pairs}.\nTell me what {entry} has. / {pairs}.\nWho has the {wanted}?
+  / ~ {pairs}.\nCan you tell me what {entry} has?
+The {wanted} belongs to {entry}. << {pairs}.\nWho does the {wanted} belong to?
+  / {pairs}.\nwho does the {wanted} belong to / {pairs}.\nTell me who the {wanted} belongs to.
+  / ~ {pairs}.\nDo you know who the {wanted} belongs to?
+The {wanted} is {entry}'s. << {pairs}.\nWhose is the {wanted}? / {pairs}.\nwhose is the {wanted}
+  / ~ {pairs}.\nTell me whose the {wanted} is.
 """,
     "swapping": r"""
-{wanted} and {entry}. << Turn around: {entry} and {wanted}. / Say the other way round: {entry} and {wanted}.
-  / Swap these: {entry} and {wanted}. / Change places: {entry} and {wanted}.
-  / ~ Say in the other order: {entry} and {wanted}.
-First {wanted}, then {entry}. << Turn around: first {entry}, then {wanted}.
-  / Say the other way round: first {entry}, then {wanted}. / Swap these: first {entry}, then {wanted}.
-  / ~ Say in the other order: first {entry}, then {wanted}.
-{wanted}, not {entry}. << Turn around: {entry}, not {wanted}. / Swap these: {entry}, not {wanted}.
-  / Change places: {entry}, not {wanted}. / ~ Say in the other order: {entry}, not {wanted}.
+{wanted} and {entry}. << Swap these: {entry} and {wanted}. / swap these: {entry} and {wanted}
+  / Swap the order: {entry} and {wanted}. / Reverse the order: {entry} and {wanted}.
+  / ~ Switch these around: {entry} and {wanted}.
+First {wanted}, then {entry}. << Swap these: first {entry}, then {wanted}.
+  / Swap the order: first {entry}, then {wanted}.
+  / Reverse the order: first {entry}, then {wanted}. / ~ Switch these around: first {entry}, then {wanted}.
+{wanted}, not {entry}. << Swap these: {entry}, not {wanted}. / swap these: {entry}, not {wanted}
+  / Reverse the order: {entry}, not {wanted}. / ~ Switch these around: {entry}, not {wanted}.
 """,
     "spelling": r"""
 {wanted} is spelled {letters}. << {wanted}: {letters}.\nHow is {wanted} spelled?
-  / {wanted}: {letters}.\nHow do you spell {wanted}? / {wanted}: {letters}.\nSpell {wanted}.
-  / {wanted}: {letters}.\nSpell the word {wanted}. / ~ {wanted}: {letters}.\nHow does one spell {wanted}?
+  / {wanted}: {letters}.\nHow do you spell {wanted}? / {wanted}: {letters}.\nhow do you spell {wanted}
+  / {wanted}: {letters}.\nSpell the word {wanted}. / ~ {wanted}: {letters}.\nCan you spell {wanted}?
 The letters of {wanted} are {letters}. << {wanted}: {letters}.\nWhat are the letters of {wanted}?
-  / {wanted}: {letters}.\nSay the letters of {wanted}. / {wanted}: {letters}.\nWhich letters has {wanted}?
-  / ~ {wanted}: {letters}.\nGive me the letters of {wanted}.
-{letters} gives {wanted}. << {wanted}: {letters}.\nWhat does {letters} give?
-  / {wanted}: {letters}.\nSay what {letters} gives. / {wanted}: {letters}.\nWhich word gives {letters}?
-  / ~ {wanted}: {letters}.\nWhich word does {letters} give?
+  / {wanted}: {letters}.\nTell me the letters of {wanted}. / {wanted}: {letters}.\nList the letters of {wanted}.
+  / ~ {wanted}: {letters}.\nCan you give me the letters of {wanted}?
+{letters} spells {wanted}. << {wanted}: {letters}.\nWhat does {letters} spell?
+  / {wanted}: {letters}.\nwhat does {letters} spell / {wanted}: {letters}.\nTell me what {letters} spells.
+  / ~ {wanted}: {letters}.\nWhat word does {letters} spell?
 """,
     "ordering": r"""
-{person} bought a {wanted} {which}. << {text}\nWhat did {person} buy {which}?
-  / {text}\nWhat was it that {person} bought {which}? / {text}\nSay what {person} bought {which}.
-  / ~ {text}\nWhich thing did {person} buy {which}?
-The {which} thing was a {wanted}. << {text}\nWhat was the {which} thing? / {text}\nSay what the {which} thing was.
-  / {text}\nName the {which} thing. / ~ {text}\nWhich was the {which} thing?
-A {wanted} was bought {which}. << {text}\nWhat was bought {which}? / {text}\nSay what was bought {which}.
-  / {text}\nWhat thing was bought {which}? / ~ {text}\nWhich thing was bought {which}?
+{person} bought a {wanted} {which}. << {text}\nWhat did {person} buy {which}? / {text}\nwhat did {person} buy {which}
+  / {text}\nTell me what {person} bought {which}. / ~ {text}\nCan you tell me what {person} bought {which}?
+The {which} thing {person} bought was a {wanted}. << {text}\nWhat was the {which} thing {person} bought?
+  / {text}\nwhat was the {which} thing {person} bought / {text}\nName the {which} thing {person} bought.
+  / ~ {text}\nWhich thing was the {which} one {person} bought?
+The {which} purchase was a {wanted}. << {text}\nWhat was the {which} purchase? / {text}\nwhat was the {which} purchase
+  / {text}\nTell me what the {which} purchase was. / ~ {text}\nCan you name the {which} purchase?
 """,
     "comparing": r"""
-{person} is {which} than {other_person}. << {text}\nWho is {which}? / {text}\nWho of the two is {which}?
-  / {text}\nSay who is {which}. / {text}\nWho is the {which} one? / ~ {text}\nWhich of the two is {which}?
-{person} has {amount} and is {which}. << {text}\nWho is {which}, and with what number?
-  / {text}\nSay who is {which}, and with what number. / ~ {text}\nWhich of the two is {which}, and with what number?
-The {which} of the two is {person}. << {text}\nThe {which} of the two is who? / {text}\nName the {which} of the two.
-  / {text}\nWho is the {which} of the two? / ~ {text}\nGive me the {which} of the two.
+{person} is {which} than {other_person}. << {text}\nWho is {which}? / {text}\nwho is {which}
+  / {text}\nTell me who is {which}. / {text}\nWhich of them is {which}? / ~ {text}\nWhich of the two is {which}?
+{person} is {which}, because {person} {has} and {other_person} {other_has}. << {text}\nWho is {which}, and why?
+  / {text}\nwho is {which} and why / {text}\nTell me who is {which}, and why.
+  / ~ {text}\nWho is {which}, and how do you know?
+The {which} of the two is {person}. << {text}\nWho is the {which} of the two? / {text}\nwho is the {which} of the two
+  / {text}\nName the {which} of the two. / ~ {text}\nCan you name the {which} of the two?
 """,
     "arithmetic": r"""
-{first} and {second} make {number}. {person} has {number} {things}. << {text}\nHow many {things} does {person} have now?
-  / {text}\nHow many {things} has {person} now? / {text}\nSay how many {things} {person} has now.
-  / ~ {text}\nWhat number of {things} does {person} have now?
-{first} and {second} make {number}. << What is {first} and {second}, asks {person}.
-  / {person} asks what {first} and {second} make. / How much is {first} and {second}, asks {person}.
-  / ~ {person} would like to know what {first} and {second} make.
-{first} plus {second} is {number}, {person}. << What is {first} plus {second}? {person} asks.
-  / {person} asks for {first} plus {second}. / How much is {first} plus {second}? {person} asks.
-  / ~ {person} would like to know {first} plus {second}.
+{first} and {second} make {number}. {person} has {number} {things} now.
+  << {text}\nHow many {things} does {person} have now? / {text}\nhow many {things} does {person} have now
+  / {text}\nTell me how many {things} {person} has now. / ~ {text}\nCan you tell me how many {things} {person} has now?
+{first} and {second} make {number}. << {person} finds {first} {things} and then {second} more. How many is that?
+  / {person} buys {first} {things} and then {second} more. How many is that?
+  / {person} sees {first} {things} here and {second} there. How many is that?
+  / ~ {person} packs {first} {things} and then {second} more. How many is that?
+{first} plus {second} is {number}, {person}. << I am {person}. What is {first} plus {second}?
+  / My name is {person}. How much is {first} plus {second}? / This is {person}. What is {first} plus {second}?
+  / ~ Hi, {person} here. What is {first} plus {second}?
 """,
     "saying": r"""
-{person} said: {wanted}. << {text}\nWhat did {person} say? / {text}\nSay what {person} said.
-  / {text}\nWhat was it that {person} said? / {text}\nRepeat what {person} said.
-  / ~ {text}\nGive me the words of {person}.
-It was {person} who said: {wanted}. << {text}\nWho was it that said: {wanted}? / {text}\nWho said: {wanted}?
-  / {text}\nSay who said: {wanted}. / ~ {text}\nWhich person said: {wanted}?
-The words of {person} are: {wanted}. << {text}\nWhat are the words of {person}? / {text}\nSay the words of {person}.
-  / {text}\nWhich are the words of {person}? / ~ {text}\nName the words of {person}.
+{person} said, "{wanted}." << {text}\nWhat did {person} say? / {text}\nwhat did {person} say
+  / {text}\nTell me what {person} said. / {text}\nRepeat what {person} said.
+  / ~ {text}\nCan you tell me what {person} said?
+It was {person} who said, "{wanted}." << {text}\nWho said, "{wanted}"? / {text}\nwho said, "{wanted}"
+  / {text}\nTell me who said, "{wanted}." / ~ {text}\nWho was it that said, "{wanted}"?
+{person}'s words were, "{wanted}." << {text}\nWhat were {person}'s words? / {text}\nwhat were {person}'s words
+  / {text}\nTell me {person}'s words. / ~ {text}\nCan you repeat {person}'s words?
 """,
     "containing": r"""
-{yes}, {entry} is{not} in the list. << {list}.\nIs {entry} in the list? / {list}.\nIs {entry} one of these?
-  / {list}.\nSay if {entry} is in the list. / {list}.\nDo you find {entry} in the list?
+{yes}, {entry} is{not} in the list. << {list}.\nIs {entry} in the list? / {list}.\nis {entry} in the list
+  / {list}.\nTell me if {entry} is in the list. / {list}.\nDo you see {entry} in the list?
   / ~ {list}.\nCan you find {entry} in the list?
-{yes}, the list has{not} {entry}. << {list}.\nDoes the list have {entry}? / {list}.\nSay if the list has {entry}.
-  / {list}.\nHas the list {entry}? / ~ {list}.\nCan one say that the list has {entry}?
+{yes}, the list {contains} {entry}. << {list}.\nDoes the list contain {entry}? / {list}.\ndoes the list contain {entry}
+  / {list}.\nTell me if the list contains {entry}. / ~ {list}.\nDo you know if the list contains {entry}?
 """,
 }
 
-# A system message and how it changes the answer: {not} who is spoken to.
+# A system message and how it changes the answer: {0} is the answer.
 SYSTEM: dict[str, tuple[tuple[str, str], ...]] = {
     "system_name": (
-        ("Call the user {person}.", "{person}, {0}"),
-        ("The user is called {person}. Begin with the name.", "{person}, {0}"),
-        ("Say the name {person} at the end.", "{0} Yes, {person}."),
-        ("You talk to {person}. End with the name.", "{0} Yes, {person}."),
+        ("The user is called {person}. Greet the user by name.", "Hello, {person}. {0}"),
+        ("Say hello to {person} before you answer.", "Hello, {person}. {0}"),
+        ("Wish {person} a nice day at the end.", "{0} Have a nice day, {person}."),
+        ("The user is called {person}. End by wishing the user a nice day.", "{0} Have a nice day, {person}."),
     ),
     "system_place": (
-        ("You are in {town}. Say so first.", "Here in {town}: {0}"),
-        ("Say first that you are in {town}.", "Here in {town}: {0}"),
-        ("Greet from {town} at the end.", "{0} Greetings from {town}."),
-        ("End with a greeting from {town}.", "{0} Greetings from {town}."),
+        ("You are in {town}. Say so before you answer.", "I am in {town}. {0}"),
+        ("Say first that you are in {town}.", "I am in {town}. {0}"),
+        ("Send greetings from {town} at the end.", "{0} Greetings from {town}."),
+        ("End with greetings from {town}.", "{0} Greetings from {town}."),
     ),
     "system_short": (
         ("Answer in one word.", "{wanted}"),
-        ("Answer in one word and a full stop.", "{wanted}."),
+        ("Answer in one word and a period.", "{wanted}."),
         ("Answer in one word, in quotes.", '"{wanted}"'),
-        ("Answer in one word, in brackets.", "({wanted})"),
-        ("Answer in one word behind a dash.", "- {wanted}"),
-        ("Answer in one word, said twice.", "{wanted}, {wanted}"),
+        ("Answer in one word, in parentheses.", "({wanted})"),
+        ("Answer in one word after a dash.", "- {wanted}"),
+        ("Answer in one word, and say it twice.", "{wanted}, {wanted}"),
         ("Answer in one word with an exclamation mark.", "{wanted}!"),
-        ("Answer in one word behind a star.", "* {wanted}"),
-        ("Answer in one word behind the word answer.", "Answer: {wanted}"),
+        ("Answer in one word after an asterisk.", "* {wanted}"),
+        ('Answer in one word, with "Answer:" before it.', "Answer: {wanted}"),
     ),
 }
 
 # {page} the page; {opening} the opening of the part asked for, {rest} the rest of it.
 BOOKS: dict[str, str] = {
     "book_next": r"""
-"{opening} {rest}" << {page}\nWhat follows "{opening}"? / {page}\nWhich words follow "{opening}"?
-  / {page}\nSay what follows "{opening}".
-  / {page}\nGo on after "{opening}". / ~ {page}\nWhat stands behind "{opening}"?
-The words are "{opening} {rest}". << {page}\nWhat are the words from "{opening}" on?
-  / {page}\nSay the words from "{opening}" on. / {page}\nWhich are the words from "{opening}" on?
-  / ~ {page}\nGive me the words from "{opening}" on.
-The text says "{opening} {rest}". << {page}\nWhat does the text say from "{opening}" on?
-  / {page}\nHow does the text say "{opening}"? / {page}\nSay how the text has "{opening}".
-  / ~ {page}\nHow does it read from "{opening}" on?
+"{opening} {rest}" << {page}\nWhat comes after "{opening}"? / {page}\nWhich words come after "{opening}"?
+  / {page}\nTell me what comes after "{opening}". / {page}\nContinue the text from "{opening}".
+  / ~ {page}\nWhat follows "{opening}"?
+The text goes on: "{opening} {rest}" << {page}\nHow does the text go on from "{opening}"?
+  / {page}\nhow does the text go on from "{opening}" / {page}\nTell me how the text goes on from "{opening}".
+  / ~ {page}\nCan you tell me how the text goes on from "{opening}"?
+The text says "{opening} {rest}". << {page}\nWhat does the text say, starting with "{opening}"?
+  / {page}\nQuote the text, starting with "{opening}". / {page}\nTell me what the text says, starting with "{opening}".
+  / ~ {page}\nCan you quote the text, starting with "{opening}"?
 """,
     "book_first": r"""
-It begins with "{opening}". << {page}\nHow does the text begin? / {page}\nWith what words does the text begin?
-  / {page}\nSay how the text begins. / {page}\nWhat are the first words? / ~ {page}\nWhich words begin the text?
-The first words are "{opening}". << {page}\nSay the first words. / {page}\nWhich are the first words?
-  / {page}\nName the first words. / ~ {page}\nGive me the first words.
-"{opening}" stands first. << {page}\nWhat stands first? / {page}\nSay what stands first.
-  / {page}\nWhich words stand first?
-  / ~ {page}\nWhat is it that stands first?
+It begins with "{opening}". << {page}\nHow does the text begin? / {page}\nhow does the text begin
+  / {page}\nWhat does the text begin with? / {page}\nTell me how the text begins.
+  / ~ {page}\nWhich words does the text begin with?
+The first words are "{opening}". << {page}\nWhat are the first words? / {page}\nwhat are the first words
+  / {page}\nTell me the first words. / ~ {page}\nCan you tell me the first words?
+"{opening}" comes first. << {page}\nWhat comes first in the text? / {page}\nWhich words come first?
+  / {page}\nTell me what comes first in the text. / ~ {page}\nWhich words come first in the text?
 """,
     "book_name": r"""
-The name is {opening}. << {page}\nWhat name is in the text? / {page}\nWhich name is in the text?
-  / {page}\nSay the name in the text. / {page}\nWhat is the name? / ~ {page}\nGive me the name in the text.
-The text names {opening}. << {page}\nWhom does the text name? / {page}\nSay whom the text names.
-  / {page}\nWhom or what does the text name? / ~ {page}\nWho is it that the text names?
-I read of {opening}. << {page}\nOf whom do you read? / {page}\nOf what name do you read?
-  / {page}\nSay of whom you read. / ~ {page}\nOf which name do you read?
+The name is {opening}. << {page}\nWhat is the name in the text? / {page}\nwhat is the name in the text
+  / {page}\nTell me the name in the text. / {page}\nWhich name is in the text?
+  / ~ {page}\nCan you tell me the name in the text?
+The text mentions {opening}. << {page}\nWhich name does the text mention? / {page}\nWhat name does the text mention?
+  / {page}\nTell me which name the text mentions. / ~ {page}\nCan you tell me which name the text mentions?
+I see the name {opening}. << {page}\nWhich name do you see? / {page}\nwhich name do you see
+  / {page}\nTell me which name you see. / ~ {page}\nWhat name do you see?
 """,
     "book_last": r"""
-It ends with "{opening}". << {page}\nHow does the text end? / {page}\nWith what words does the text end?
-  / {page}\nSay how the text ends. / {page}\nWhat are the last words? / ~ {page}\nWhich words end the text?
-The last words are "{opening}". << {page}\nSay the last words. / {page}\nWhich are the last words?
-  / {page}\nName the last words. / ~ {page}\nGive me the last words.
-"{opening}" stands last. << {page}\nWhat stands last? / {page}\nSay what stands last. / {page}\nWhich words stand last?
-  / ~ {page}\nWhat is it that stands last?
+It ends with "{opening}". << {page}\nHow does the text end? / {page}\nhow does the text end
+  / {page}\nWhat does the text end with? / {page}\nTell me how the text ends.
+  / ~ {page}\nWhich words does the text end with?
+The last words are "{opening}". << {page}\nWhat are the last words? / {page}\nwhat are the last words
+  / {page}\nTell me the last words. / ~ {page}\nCan you tell me the last words?
+"{opening}" comes last. << {page}\nWhat comes last in the text? / {page}\nWhich words come last?
+  / {page}\nTell me what comes last in the text. / ~ {page}\nWhich words come last in the text?
 """,
 }

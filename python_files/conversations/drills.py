@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from conversations.chat_format import Conversation
-from conversations.drill_facts import COLOURS, DAYS, FACTS, JOBS, NOT_SAID_QUESTIONS, PLACES, VERBS
+from conversations.drill_facts import COLOURS, DAYS, FACTS, JOBS, NOT_SAID_QUESTIONS, PLACES, SIZES, VERBS
 from conversations.drill_templates import BOOKS, LISTS, MEMORY, SIMPLE, SYSTEM
 from conversations.phrasings import PLAIN_SHARE, asks, frames
 from conversations.word_lists import Words
@@ -15,6 +15,18 @@ DISTRACTORS = (
     "It was a cold day.", "The sun was out.", "Nobody was in a hurry.", "The street was quiet.", "It had rained.",
     "The wind was strong.", "A dog barked.", "Dinner was late.", "The door stood open.", "It was still early.",
 )  # fmt: skip
+SAYINGS = (
+    "I lost my {thing}", "My {thing} is {place}", "I need {number} {things}", "I live in {town}", "I am from {town}",
+    "I want a {colour} {thing}", "I am {age} years old", "I work as a {job}", "Let us go to {town} on {day}",
+    "The {colour} {thing} is mine", "I will be in {town} on {day}", "There is a {thing} {place}",
+    "I put the {thing} {place}", "I forgot my {thing}", "My birthday is on {day}", "I cannot find the {colour} {thing}",
+)  # fmt: skip
+# Who has more and who has less, what ``Words`` draws for it, and how it is told.
+COMPARED = (
+    ("older", "younger", "age", "is {} years old"),
+    ("taller", "shorter", "height", "is {} centimeters tall"),
+    ("richer", "poorer", "number", "has {} dollars"),
+)
 
 
 class Draw:
@@ -28,6 +40,7 @@ class Draw:
     def __init__(self, words: Words, rng: random.Random, held_out: bool = False, pages: Sequence[str] = ()):
         self.words, self.rng, self.held_out, self.pages = words, rng, held_out, pages
         self.phrasings: list[tuple[str, str]] = []
+        self.taken: set[str] = set()  # people, things and towns of this conversation: none of them comes twice
 
     def one(self, values: Sequence):
         return values[int(self.rng.random() * len(values))]
@@ -58,27 +71,38 @@ class Values(dict):
     def __init__(self, draw: Draw):
         self.draw = draw
 
+    def _new(self, draw_word: Callable[[random.Random], str]) -> str:
+        """A word that the conversation doesn't have yet: whoever asks about it means one thing."""
+        taken = self.draw.taken
+        value = draw_word(self.draw.rng)
+        while value in taken:
+            value = draw_word(self.draw.rng)
+        taken.add(value)
+        return value
+
     def __missing__(self, key: str):
-        draw, words, rng = self.draw, self.draw.words, self.draw.rng
-        if key in ("person", "other_person"):
-            value = words.name(rng)
-            while value in self.values():
-                value = words.name(rng)
+        draw, words = self.draw, self.draw.words
+        if key in _LISTED:
+            value = draw.one(_LISTED[key])
         elif key in ("did", "do"):
             self["did"], self["do"] = draw.one(VERBS)
             return self[key]
-        elif key == "things":
-            value = plural(words.thing(rng))
-        elif key in _DRAWN:
-            value = getattr(words, key)(rng)
+        elif key in _NUMBERS:
+            value = getattr(words, key)(draw.rng)
         else:
-            value = draw.one(_LISTED[key])
+            value = self._new(getattr(words, _NEW[key]))
+            if key == "things":
+                value = plural(value)
         self[key] = value
         return value
 
 
-_DRAWN = ("thing", "number", "age", "town", "coined")  # what ``Words`` draws
-_LISTED = {"place": PLACES, "colour": COLOURS, "job": JOBS, "day": DAYS}
+# What ``Words`` draws for a field: the words once a conversation, the numbers as often as may be.
+_NEW = {
+    "person": "name", "other_person": "name", "thing": "thing", "things": "thing", "town": "town", "coined": "coined",
+}  # fmt: skip
+_NUMBERS = ("number", "age")
+_LISTED = {"place": PLACES, "colour": COLOURS, "job": JOBS, "day": DAYS, "size": SIZES}
 
 
 def plural(noun: str) -> str:
@@ -159,16 +183,21 @@ def with_passage(kind: str, draw: Draw, turns: int) -> Conversation:
     texts: list[str] = []
     for turn in range(turns):
         last = turn == turns - 1
-        asked = kind if last and kind != "follow_up" else draw.one(offered)
-        question, answer = _ask_fact(asked, facts, draw, last)
-        texts += [f"{text}\n{question}" if turn == 0 else question, answer]
+        for _ in range(5):  # people don't ask the same twice
+            del draw.phrasings[len(texts) // 2 :]
+            asked = kind if last and kind != "follow_up" else draw.one(offered)
+            question, answer = _ask_fact(asked, facts, draw, last)
+            if question not in texts:
+                break
+        texts += [question, answer]
+    texts[0] = f"{text}\n{texts[0]}"
     return conversation(kind, draw, *texts)
 
 
 def _simple(kind: str, draw: Draw) -> Conversation:
     values = Values(draw)
     text, table = draw.one(SIMPLE[kind])
-    question, answer = draw.ask(table, values)
+    question, answer = draw.ask(table, values, plain=kind == "greeting")  # nobody says "I have a question. Hello!"
     if text:
         other = draw.one(SIMPLE[kind])[0].format_map(Values(draw))  # a second definition stands beside it
         both = [text.format_map(values), other]
@@ -185,11 +214,12 @@ def _memory(kind: str, draw: Draw) -> Conversation:
 
 
 def _entries(draw: Draw, n: int) -> list[str]:
+    """``n`` different names, or things, or towns, and a made-up word now and then."""
     words, rng = draw.words, draw.rng
-    draws = (words.name, words.name, words.thing, words.thing, words.town, words.coined)
+    draw_word = draw.one((words.name, words.thing, words.thing, words.town))
     found: dict[str, None] = {}
     while len(found) < n:
-        found[draw.one(draws)(rng)] = None
+        found[words.coined(rng) if rng.random() < 0.07 else draw_word(rng)] = None
     return list(found)
 
 
@@ -198,17 +228,15 @@ def _list_values(kind: str, draw: Draw) -> Values:
     v, rng, words = Values(draw), draw.rng, draw.words
     if kind in ("repeating", "counting", "first", "last", "after", "containing"):
         longest = {"repeating": 12, "counting": 5}.get(kind, 7)
-        entries = _entries(draw, 2 + int(rng.random() * (longest - 1)))
+        *entries, other = _entries(draw, 3 + int(rng.random() * (longest - 1)))
         i = int(rng.random() * (len(entries) - 1))
         v.update(list=", ".join(entries), number=len(entries), entry=entries[i], wanted=entries[i + 1])
         if kind in ("first", "last"):
             v["wanted"] = entries[0 if kind == "first" else -1]
         if kind == "containing":
-            v.update(yes="Yes", **{"not": ""})
+            v.update(yes="Yes", contains="contains", **{"not": ""})
             if rng.random() < 0.5:
-                v.update(yes="No", entry=_entries(draw, 1)[0], **{"not": " not"})
-                if v["entry"] in entries:
-                    v.update(yes="Yes", **{"not": ""})
+                v.update(yes="No", contains="does not contain", entry=other, **{"not": " not"})
     elif kind == "pairing":
         names, things = words.distinct(words.name, 3, rng), words.distinct(words.thing, 3, rng)
         i = int(rng.random() * 3)
@@ -223,25 +251,27 @@ def _list_values(kind: str, draw: Draw) -> Values:
         v["letters"] = " ".join(v["wanted"])
     elif kind == "ordering":
         things, i = words.distinct(words.thing, 3, rng), int(rng.random() * 3)
-        text = "First {0} bought a {1}, then a {2}, and at last a {3}."
+        text = "{0} bought a {1} first, a {2} second, and a {3} last."
         v.update(text=text.format(v["person"], *things), wanted=things[i], which=("first", "second", "last")[i])
     elif kind == "comparing":
-        (one, other), (a, b) = words.distinct(words.name, 2, rng), words.distinct(words.age, 2, rng)
-        more, less = draw.one((("older", "younger"), ("richer", "poorer"), ("taller", "smaller")))
-        v["text"] = f"{one} has {a}. {other} has {b}. More is {more}, less is {less}."
+        more, less, field, form = draw.one(COMPARED)
+        high, low = sorted(words.distinct(getattr(words, field), 2, rng), reverse=True)
         v["which"] = more if rng.random() < 0.5 else less
-        first = (a > b) == (v["which"] == more)
-        v.update(person=one if first else other, other_person=other if first else one, amount=a if first else b)
+        amounts = (high, low) if v["which"] == more else (low, high)
+        v.update(has=form.format(amounts[0]), other_has=form.format(amounts[1]))
+        both = [f"{v['person']} {v['has']}.", f"{v['other_person']} {v['other_has']}."]
+        v["text"] = " ".join(both if rng.random() < 0.5 else both[::-1])
     elif kind == "arithmetic":
-        a, b = 1 + int(rng.random() * 5), 1 + int(rng.random() * 5)
+        a, b = 2 + int(rng.random() * 9), 2 + int(rng.random() * 9)
+        while a + b == 18 and words.side == "train":  # a number of the unseen side
+            a, b = 2 + int(rng.random() * 9), 2 + int(rng.random() * 9)
         v.update(first=a, second=b, number=a + b)
         v["text"] = f"{v['person']} had {a} {v['things']} and got {b} more."
     elif kind == "saying":
-        sayings = []
-        for person in words.distinct(words.name, 2 + int(rng.random() * 2), rng):
-            sayings.append((person, " ".join(entry.lower() for entry in _entries(draw, 3))))
-        v["text"] = " ".join(f"{person} said: {words_said}." for person, words_said in sayings)
-        v["person"], v["wanted"] = draw.one(sayings)
+        told = [(Values(draw)["person"], draw.one(SAYINGS).format_map(Values(draw)))
+                for _ in range(2 + int(rng.random() * 2))]  # fmt: skip
+        v["text"] = " ".join(f'{person} said, "{words_said}."' for person, words_said in told)
+        v["person"], v["wanted"] = draw.one(told)
     return v
 
 

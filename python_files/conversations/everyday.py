@@ -9,14 +9,14 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import yaml
 
 from artifacts import course_root
-from conversations.templates import TemplateError, draw_slots, fill
+from conversations.templates import COMMON_VALUES, TemplateError, draw_slots, fill
 
 FOLDER = "5_SFT_Data/everyday"
 # Which kind of conversation the intents of a file are; those of other files are "talk".
@@ -28,16 +28,22 @@ KIND_OF_FILE = {
 }
 HELD_OUT_SHARE = 0.05  # of the wordings of each question, and of the scenes: never trained on
 # As people type: of the well-written questions so many lose their capitals or their mark, begin with a word more, end
-# in other marks, or have a typo.
+# in other marks or a please, or have a typo.
 TYPED_SHARE, ADDED_SHARE, MARKS_SHARE, TYPO_SHARE = 0.3, 0.12, 0.12, 0.1
 BEGINNINGS = (
-    "Hi, ", "Hello, ", "hey, ", "hi folio, ", "Ok, ", "ok ", "So ", "so, ", "and ", "Well, ", "um, ", "hmm, ",
-    "Please, ", "Folio, ", "hey folio ", "quick question: ", "One question: ", "Now, ", "just wondering, ", "tell me, ",
+    "Ok, ", "ok ", "So ", "so, ", "Well, ", "um, ", "hmm, ", "Now, ", "just wondering, ",
+    "Hi, ", "Hello, ", "hey, ", "hi folio, ", "Folio, ", "hey folio ", "quick question: ", "One question: ",
 )  # fmt: skip
+INSIDE_TALK = 9  # so many of them, the first, do when the talk is under way
 QUESTION_WORDS = frozenset(
-    "What Who Where When Why Which How Is Are Was Were Do Does Did Can Could Will Would Should Have Has Had Am May "
-    "If Whose In On Of From To At By Any Whats Tell".split()
+    "what who where when why which how whats whos wheres hows whose is are was were do does did can could will would "
+    "should has had am may".split()
 )
+REQUESTS = frozenset("can could please tell give name say list show write spell describe explain finish".split())
+_EXCLAIMS = re.compile(r"(what an?|may you)\b|how \w+[.!]*$", re.I)
+QUESTION_MARKS = ("??", "?!", " ?")
+STATEMENT_MARKS = ("!", "!!", "...")
+PLEASES = (" please", " pls", ", please")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Question:
     Attributes:
         slots: as ``templates.draw_slots`` takes them.
         follow: wordings for the same question about another row of a table ("And of {country}?").
+        often: how many times as often as others of its kind it is asked.
     """
 
     kind: str
@@ -56,6 +63,7 @@ class Question:
     held_out: tuple[str, ...]
     answers: tuple[str, ...]
     follow: tuple[str, ...] = ()
+    often: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Scene:
     slots: Mapping
     texts: tuple[str, ...]
     questions: tuple[Question, ...]
+    often: int = 1
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class Thread:
     name: str
     slots: Mapping
     turns: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    often: int = 1
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,8 @@ def kind_of_file(name: str) -> str:
 
 def intent_of(entry: Mapping, kind: str) -> Question:
     """An entry of the intents as a question."""
-    return _question(kind, entry["intent"], entry.get("slots", {}), texts_of(entry["ask"]), texts_of(entry["answer"]))
+    return _question(kind, entry["intent"], entry.get("slots", {}), texts_of(entry["ask"]), texts_of(entry["answer"]),
+                     often=entry.get("often", 1))  # fmt: skip
 
 
 def table_of(entry: Mapping) -> Iterator[Question]:
@@ -145,13 +156,22 @@ def table_of(entry: Mapping) -> Iterator[Question]:
     slots = {", ".join(columns): rows} if len(columns) > 1 else {columns[0]: [row[0] for row in rows]}
     for group in (entry, *entry.get("also", [])):
         yield _question("facts", entry["table"], {**slots, **entry.get("slots", {})}, texts_of(group["ask"]),
-                        texts_of(group["answer"]), follow=_follow_ups(columns, texts_of(group["ask"])))  # fmt: skip
+                        texts_of(group["answer"]), follow=_follow_ups(_names(columns, rows), texts_of(group["ask"])),
+                        often=entry.get("often", 1))  # fmt: skip
 
 
-def _follow_ups(columns: Sequence[str], wordings: Sequence[str]) -> tuple[str, ...]:
+def _names(columns: Sequence[str], rows: Sequence[Sequence]) -> set[str]:
+    """The columns whose values can stand alone: not "catch a train", and not "second"."""
+    short = {name: sum(len(str(value).split()) <= 2 for value in values) / len(values)
+             for name, *values in zip(columns, *rows, strict=True) if "second" not in values}  # fmt: skip
+    return {name for name, share in short.items() if share > 0.8}
+
+
+def _follow_ups(names: set[str], wordings: Sequence[str]) -> tuple[str, ...]:
     """How to ask the same about another row, where a wording names one slot alone: "And {country}?"."""
     found = {tuple(re.findall(r"\{[^{}]+\}", text)) for text in wordings}
     single = sorted(slots[0] for slots in found if len(slots) == 1 and "cap" not in slots[0] and "|A" not in slots[0])
+    single = [slot for slot in single if slot.strip("{}").split("|")[0] in names and "lower" not in slot]
     if not single:
         return ()
     return tuple(form.format(single[0]) for form in ("And {}?", "What about {}?", "and {}", "what about {}?", "And {}"))
@@ -161,7 +181,7 @@ def scene_of(entry: Mapping) -> Scene:
     """An entry of the scenes."""
     slots = entry.get("slots", {})
     questions = tuple(_question("reading", q["kind"], slots, texts_of(q["q"]), texts_of(q["a"])) for q in entry["ask"])
-    return Scene(entry["scene"], slots, texts_of(entry["text"]), questions)
+    return Scene(entry["scene"], slots, texts_of(entry["text"]), questions, entry.get("often", 1))
 
 
 def thread_of(entry: Mapping) -> Thread:
@@ -171,7 +191,7 @@ def thread_of(entry: Mapping) -> Thread:
         wordings = texts_of(turn["user"])
         kept = tuple(text for text in wordings if not is_held_out(text)) or wordings
         turns.append((kept, texts_of(turn["assistant"])))
-    return Thread(entry["thread"], entry.get("slots", {}), tuple(turns))
+    return Thread(entry["thread"], entry.get("slots", {}), tuple(turns), entry.get("often", 1))
 
 
 @cache
@@ -203,32 +223,58 @@ def load(folder: Path | None = None) -> Everyday:
     )
 
 
+@cache
+def load_common() -> Everyday:
+    """What is asked often alone, with the best known values: all that a very small model has room for."""
+    every = load()
+    questions = {kind: tuple(map(_first_values, filter(_is_often, some))) for kind, some in every.questions.items()}
+    return Everyday(
+        questions,
+        tuple(filter(_is_often, every.scenes)),
+        every.held_out_scenes,
+        tuple(filter(_is_often, every.threads)),
+        tuple(entry for entry in every.stories if entry.get("often", 1) > 1),
+    )
+
+
+def _is_often(entry: Question | Scene | Thread) -> bool:
+    return entry.often > 1
+
+
+def _first_values(question: Question) -> Question:
+    slots = {name: kind[:COMMON_VALUES] if isinstance(kind, list) else kind for name, kind in question.slots.items()}
+    return replace(question, slots=slots)
+
+
 # ---- exchanges: a list of (user's text, answer)
 
 Exchange = tuple[str, str]
 
 
-def as_typed(text: str, rng: random.Random) -> str:
+def as_typed(text: str, rng: random.Random, under_way: bool = False) -> str:
     """A question as people type it: at times in lower case, without its mark, with a word before it, or a typo.
 
     Never in a way that is kept out of training.
     """
-    typed = _as_typed(text, rng)
+    typed = _as_typed(text, rng, BEGINNINGS[:INSIDE_TALK] if under_way else BEGINNINGS)
     return text if is_held_out(typed) else typed
 
 
-def _as_typed(text: str, rng: random.Random) -> str:
-    asks = text[-1:] == "?"
+def _as_typed(text: str, rng: random.Random, beginnings: Sequence[str]) -> str:
+    first = re.split(r"\W", text, maxsplit=1)[0].lower()
+    asks = text[-1:] == "?" or (
+        first in QUESTION_WORDS and not re.match(r"(what an?|how \w+[.!]?$|may you)\b", text, re.I)
+    )
     if text[-1:] in ".?!" and rng.random() < TYPED_SHARE:
         text = text[:-1] if rng.random() < 0.8 else text
         text = text.lower() if rng.random() < 0.7 else text
     chance = rng.random()
-    if asks and chance < ADDED_SHARE:
-        begin = rng.choice(BEGINNINGS)
-        keep = text.startswith(("I ", "I'")) or (text[:1].isupper() and text.split()[0] not in QUESTION_WORDS)
-        return begin + (text if keep else text[:1].lower() + text[1:])
+    if chance < ADDED_SHARE and asks and first in QUESTION_WORDS:
+        return rng.choice(beginnings) + text[:1].lower() + text[1:]
     if chance > 1 - MARKS_SHARE:
-        return text.rstrip(".?!") + rng.choice(("??", "?!", "!", "!!", "...", " ?", " please", " pls", ", please"))
+        polite = first in REQUESTS and not re.search(r"\b(please|pls|plz)\b", text, re.I)
+        marks = PLEASES if polite and rng.random() < 0.5 else QUESTION_MARKS if asks else STATEMENT_MARKS
+        return text.rstrip(".?!") + rng.choice(marks)
     if chance > 1 - MARKS_SHARE - TYPO_SHARE:
         return with_typo(text, rng)
     return text
@@ -237,7 +283,7 @@ def _as_typed(text: str, rng: random.Random) -> str:
 def with_typo(text: str, rng: random.Random) -> str:
     """The text with one slip in one of its longer lower-case words: two letters swapped, one lost or one doubled."""
     words = text.split(" ")
-    long = [i for i, word in enumerate(words) if len(word) > 3 and word.isalpha() and word.islower()]
+    long = [i for i, word in enumerate(words) if len(word) > 4 and word.isalpha() and word.islower()]
     if not long:
         return text
     at = rng.choice(long)
@@ -247,12 +293,11 @@ def with_typo(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-def ask(question: Question, values: Mapping, rng: random.Random, held_out: bool = False) -> Exchange:
+def ask(question: Question, values: Mapping, rng: random.Random) -> Exchange:
     """A question in one wording and with one answer."""
-    wordings = question.held_out if held_out and question.held_out else question.wordings
-    text = fill(rng.choice(wordings), values, rng)
+    text = fill(rng.choice(question.wordings), values, rng)
     # What the answer repeats or spells must be in the question as it is.
-    text = text if held_out or question.kind in ("words", "instructions") else as_typed(text, rng)
+    text = text if question.kind in ("words", "instructions") else as_typed(text, rng, question.kind == "reading")
     return text, fill(rng.choice(question.answers), values, rng)
 
 
@@ -269,14 +314,14 @@ def about_facts(question: Question, rng: random.Random) -> list[Exchange]:
     return found
 
 
-def reading(scene: Scene, rng: random.Random, turns: int, held_out: bool = False) -> list[Exchange]:
+def reading(scene: Scene, rng: random.Random, turns: int) -> list[Exchange]:
     """A passage with a question, then more questions about the same passage in later turns."""
     values = draw_slots(scene.slots, rng)
     chosen = rng.sample(scene.questions, min(turns, len(scene.questions)))
-    found = [ask(question, values, rng, held_out) for question in chosen]
+    found = [ask(question, values, rng) for question in chosen]
     passage = fill(rng.choice(scene.texts), values, rng)
     first = found[0][0]
-    join = rng.choice((" ", " ", "\n", "\n\n"))
+    join = rng.choice((" ", " ", "\n", "\n\n")) if re.search(r"[.!?][\"')”’]*$", passage) else "\n\n"
     order = f"{first}{join}{passage}" if rng.random() < 0.08 and first[-1] == "?" else f"{passage}{join}{first}"
     return [(order, found[0][1]), *found[1:]]
 

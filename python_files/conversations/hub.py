@@ -1,8 +1,9 @@
-"""The ten data sets of the Hugging Face hub that phase 5 can use: one table, and one way to open them.
+"""The ten data sets of the Hugging Face hub that phase 5 can use, and sets of one's own: one way to open them.
 
 Each is read through ``datasets.load_dataset``, from the hub or from a folder in which copies lie as
 ``hf download <org>/<name> --repo-type dataset --local-dir DIR/<org>/<name>`` puts them. One that can't be had is
-named and left out, with what that means for the mix.
+named and left out, with what that means for the mix. What else lies in the folder is taken too, if its rows have
+``messages``.
 """
 
 import os
@@ -39,14 +40,14 @@ class InstructionDataset:
     @property
     def name(self) -> str:
         """Unique, and short enough for a table: ``ai2_arc/ARC-Easy``."""
-        return self.id.split("/")[1] + (f"/{self.config}" if self.config else "")
+        return self.id.split("/")[-1] + (f"/{self.config}" if self.config else "")
 
 
 _ARC = {"licence": "CC BY-SA 4.0", "adapter": adapters.multiple_choice, "train": "train", "held_out": "test"}
 INSTRUCTION_DATASETS = (
     InstructionDataset("HuggingFaceTB/smol-smoltalk", "Apache-2.0", adapters.smoltalk, "talk, rewriting and summaries",
            "train", "test", take=60_000, max_tokens=512, shuffled=True, about=60_000),
-    InstructionDataset("HuggingFaceTB/everyday-conversations-llama3.1-2k", "Apache-2.0", adapters.everyday,
+    InstructionDataset("HuggingFaceTB/everyday-conversations-llama3.1-2k", "Apache-2.0", adapters.messages,
            "small talk", "train_sft", "test_sft", weight=3, about=2_260),
     InstructionDataset("databricks/databricks-dolly-15k", "CC BY-SA 3.0", adapters.dolly, "instructions by people",
            "train", None, about=15_011),
@@ -67,6 +68,30 @@ INSTRUCTION_DATASETS = (
     InstructionDataset("tau/commonsense_qa", "MIT", adapters.multiple_choice, "common sense with choices",
            "train", "validation", about=9_741),
 )  # fmt: skip
+
+
+DATA_FILES = (".jsonl", ".json", ".parquet", ".csv", ".arrow")
+HELD_OUT_SPLITS = ("validation", "test")
+# Sets of the hub that come from a folder alone, with the columns of one in the table.
+_OTHERS = {"OpenAssistant/oasst1": {"licence": "Apache-2.0", "adapter": adapters.oasst2, "by_tree": True,
+                                    "teaches": "long answers by people, in several turns"}}  # fmt: skip
+
+
+def others_in(folder: str | Path) -> list[InstructionDataset]:
+    """The data sets of a folder that are not in the table: every folder of data files in it, at most two deep.
+
+    A file called ``validation`` or ``test`` is an exam, and never trained on.
+    """
+    found, known = [], {source.id for source in INSTRUCTION_DATASETS}
+    for path in sorted([*Path(folder).glob("*/"), *Path(folder).glob("*/*/")]):
+        name = path.relative_to(folder).as_posix()
+        files = [file for file in path.iterdir() if file.suffix in DATA_FILES]
+        if not files or any(name == id or name.startswith(f"{id}/") for id in known):
+            continue
+        held_out = next((split for split in HELD_OUT_SPLITS for file in files if file.name.startswith(split)), None)
+        own = {"licence": "see its page", "adapter": adapters.messages, "teaches": "a set of your own"}
+        found.append(InstructionDataset(name, train="train", held_out=held_out, **_OTHERS.get(name, own)))
+    return found
 
 
 class Unavailable(CourseError):

@@ -5,6 +5,7 @@ doesn't grow with their number.
 """
 
 import json
+import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def package_entries(preset: Preset) -> Iterator[Entry]:
 
 
 class Hub:
-    """The ten data sets, from the hub or a folder of copies; those that can't be had are named in ``notes``.
+    """The ten data sets, from the hub or a folder of copies, and what else lies in that; ``notes`` names every one.
 
     Args:
         folder: holds ``<org>/<name>/``; None asks the hub.
@@ -118,7 +119,8 @@ class Hub:
     def __init__(
         self, folder: str | Path | None, seed: int, sources: Sequence[InstructionDataset] = INSTRUCTION_DATASETS
     ):
-        self.folder, self.seed, self.sources = folder, seed, sources
+        self.folder, self.seed = folder, seed
+        self.sources = [*sources, *(hub.others_in(folder) if folder is not None else ())]
         self.notes: dict[str, dict] = {}
         self.reached = False  # once something came, a failure is that of one data set alone
         self.unreachable = ""
@@ -168,13 +170,20 @@ class Hub:
                 consequence = hub.consequence(source, total)
                 self._note(source, training=f"{state}: {error}", consequence=consequence)
             else:
-                self._note(source, training=f"{count:,} conversations")
+                why = "" if count else ": no row could be used, see the reasons"
+                self._note(source, training=f"{count:,} conversations{why}")
 
 
 def hub_for(preset: Preset) -> Hub | None:
-    """The hub's data sets, if this preset uses them or ``--sft-folder`` names a folder of copies."""
-    folder = hub.mirror_folder()
-    return Hub(folder, preset.seed) if folder or USES_HUB[preset.name] else None
+    """The hub's data sets, if ``--sft-folder`` names a folder of copies, or ``--sft hub`` or the preset asks for them.
+
+    Raises:
+        CourseError: ``COURSE_SFT`` is neither ``hub`` nor ``own``, or there is no such folder.
+    """
+    folder, asked = hub.mirror_folder(), os.environ.get("COURSE_SFT") or ""
+    if asked not in ("", "hub", "own"):
+        raise CourseError(f"COURSE_SFT (--sft) is {asked!r}: it must be hub or own.")
+    return Hub(folder, preset.seed) if folder or (asked == "hub" if asked else USES_HUB[preset.name]) else None
 
 
 # ---- from conversations to tokens

@@ -13,18 +13,24 @@ import random
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 
 from tqdm import tqdm
 
 from conversations import drill_sets, everyday, stories
 from conversations.chat_format import Conversation
-from conversations.everyday import Exchange, Question
+from conversations.everyday import Everyday, Exchange, Question, Scene, Thread
 from conversations.templates import draw_slots, fill
 
 # How often each kind comes, in parts of the whole. The drills teach to find an answer in a text and to copy it.
 SHARES = {
     "talk": 19, "knowledge": 7, "facts": 15, "sums": 7, "words": 8, "instructions": 9, "reading": 19, "threads": 6,
     "stories": 6, "drills": 14,
+}  # fmt: skip
+# The same for a very small model: it learns to talk long before it learns to read.
+COMMON_SHARES = {
+    "talk": 28, "knowledge": 4, "facts": 16, "sums": 10, "words": 10, "instructions": 10, "reading": 10, "threads": 5,
+    "stories": 3, "drills": 4,
 }  # fmt: skip
 KINDS = tuple(SHARES)
 CHANGE_SHARE = 0.25  # of the conversations begin with something else: people change the subject
@@ -33,43 +39,57 @@ READING_TURNS = (1, 1, 1, 2, 2, 3)  # questions about one passage
 LONGEST_OPENING = 200  # letters in the exchange that stands before
 
 
-def _exchanges(kind: str, rng: random.Random, held_out: bool = False) -> list[Exchange]:
+def _exchanges(kind: str, rng: random.Random, common: bool) -> list[Exchange]:
     """One exchange of a kind, or the turns that belong together."""
-    data = everyday.load()
     if kind == "reading":
-        scenes = data.held_out_scenes if held_out else data.scenes
-        return everyday.reading(rng.choice(scenes), rng, 1 if held_out else rng.choice(READING_TURNS))
+        return everyday.reading(_draw("scenes", rng, common), rng, rng.choice(READING_TURNS))
     if kind == "threads":
-        return everyday.thread(rng.choice(data.threads), rng)
+        return everyday.thread(_draw("threads", rng, common), rng)
     if kind == "stories":
-        return stories.tell(rng.choice(_stories()), rng)
-    question = _draw_question(kind, rng)
+        return stories.tell(rng.choice(_stories(common)), rng)
+    question = _draw_question(kind, rng, common)
     if kind == "facts":
         return everyday.about_facts(question, rng)
     return [everyday.ask(question, draw_slots(question.slots, rng), rng)]
 
 
+def _data(common: bool) -> Everyday:
+    return everyday.load_common() if common else everyday.load()
+
+
 @cache
-def _stories() -> tuple[dict, ...]:
+def _stories(common: bool) -> tuple[dict, ...]:
     """The told texts, each kind as often as people ask for it: stories and jokes more than riddles."""
     often = {"plot": 3, "joke": 4, "poem": 2, "riddle": 1, "describe": 1}
-    return tuple(entry for entry in everyday.load().stories for _ in range(often[stories.kind_of(entry)]))
+    told = _data(common).stories
+    return tuple(entry for entry in told for _ in range(often[stories.kind_of(entry)] * entry.get("often", 1)))
 
 
 @cache
-def _weighted(kind: str) -> tuple[tuple[Question, ...], tuple[float, ...]]:
+def _entries(group: str, common: bool) -> tuple[tuple, tuple[float, ...]]:
+    """Scenes or threads of training, and their cumulated weights."""
+    entries = getattr(_data(common), group)
+    return entries, tuple(accumulate(entry.often for entry in entries))
+
+
+def _draw(group: str, rng: random.Random, common: bool) -> Scene | Thread:
+    entries, sums = _entries(group, common)
+    return rng.choices(entries, cum_weights=sums)[0]
+
+
+@cache
+def _weighted(kind: str, common: bool) -> tuple[tuple[Question, ...], tuple[float, ...]]:
     """The questions of a kind and their cumulated weights: a large table or list counts more, but not in proportion."""
-    questions = everyday.load().questions[kind]
-    sums, total = [], 0.0
+    questions = _data(common).questions[kind]
+    weights = []
     for question in questions:
         values = [len(v) if isinstance(v, list) else 20 for v in question.slots.values()] or [1]
-        total += max(values) ** (0.5 if kind == "facts" else 0.25)
-        sums.append(total)
-    return questions, tuple(sums)
+        weights.append(question.often * max(values) ** (0.5 if kind == "facts" else 0.25))
+    return questions, tuple(accumulate(weights))
 
 
-def _draw_question(kind: str, rng: random.Random) -> Question:
-    questions, sums = _weighted(kind)
+def _draw_question(kind: str, rng: random.Random, common: bool = False) -> Question:
+    questions, sums = _weighted(kind, common)
     return rng.choices(questions, cum_weights=sums)[0]
 
 
@@ -79,23 +99,26 @@ def _conversation(kind: str, exchanges: Iterable[Exchange]) -> Conversation:
     return Conversation(kind, messages)
 
 
-def conversations(n: int, seed: int, start: int = 0, pages: Sequence[str] = ()) -> Iterator[Conversation]:
+def conversations(
+    n: int, seed: int, start: int = 0, pages: Sequence[str] = (), common: bool = False
+) -> Iterator[Conversation]:
     """Conversations ``start`` to ``start + n`` of a seed, the same whichever others are made.
 
     Args:
         pages: passages of the training books (``drill_sets.book_pages``), for the drills about books; without any,
             these are left out.
+        common: only what is asked often, and fewer passages and drills, for a model that has no room for more.
     """
-    rng, weights = random.Random(), list(SHARES.values())
+    rng, weights = random.Random(), list((COMMON_SHARES if common else SHARES).values())
     for index in range(start, start + n):
         rng.seed((seed << 44) + index)
         kind = rng.choices(KINDS, weights)[0]
         if kind == "drills":
             yield drill_sets.drill(rng, pages)
             continue
-        exchanges = _exchanges(kind, rng)
+        exchanges = _exchanges(kind, rng, common)
         if rng.random() < CHANGE_SHARE:
-            before = _exchanges(rng.choice(SHORT_KINDS), rng)
+            before = _exchanges(rng.choice(SHORT_KINDS), rng, common)
             if sum(len(text) for exchange in before for text in exchange) <= LONGEST_OPENING:
                 exchanges = [*before, *exchanges]
         yield _conversation(kind, exchanges)

@@ -12,14 +12,14 @@ from itertools import product
 # What may stand around a question, and around its answer then. "~": never in training.
 FRAMES = """
 {0} | {0}
-Please tell me. {0} | {0}
+Please answer this. {0} | {0}
 I have a question. {0} | {0}
-Be so kind and answer. {0} | {0}
-Now this: {0} | {0}
+Please read this carefully. {0} | {0}
+Here is the next one. {0} | {0}
 Can you help me? {0} | Of course. {0}
-Tell me, if you can. {0} | With pleasure. {0}
+Please help me with this. {0} | Sure. {0}
 I need an answer. {0} | Here it is. {0}
-You are clever. {0} | Thank you. {0}
+You are good at this. {0} | Thank you. {0}
 ~ One more thing. {0} | {0}
 ~ I would like to know something. {0} | {0}
 """

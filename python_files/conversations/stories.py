@@ -12,7 +12,7 @@ import yaml
 
 from artifacts import course_root
 from conversations.everyday import FOLDER, Exchange, as_typed, texts_of
-from conversations.templates import draw_slots, fill
+from conversations.templates import draw_slots, fill, plural
 
 KINDS = ("plot", "joke", "poem", "riddle", "describe")
 WITH_TOPIC = {"plot": 0.6, "joke": 0.3, "poem": 0.75}  # how often a request names what it should be about
@@ -32,8 +32,10 @@ def kind_of(entry: Mapping) -> str:
     return next(kind for kind in KINDS if kind in entry)
 
 
-def _plain(topic: str) -> str:
-    return re.sub(r"^(a|an|the) ", "", topic)
+def _forms(topic: str) -> dict[str, str]:
+    """A topic as requests name it: "a dog" and "dogs"."""
+    one = re.match(r"an? (.*)", topic)
+    return {"topic": topic, "things": plural(one[1]) if one else topic}
 
 
 def tell(entry: Mapping, rng: random.Random) -> list[Exchange]:
@@ -50,13 +52,13 @@ def tell(entry: Mapping, rng: random.Random) -> list[Exchange]:
         return [(rng.choice(requests()["continue"]).format(text=sentences[0].strip()), "".join(sentences[1:]).strip())]
     named = rng.random() < WITH_TOPIC[kind]
     request = rng.choice(requests()[f"{kind} about" if named else kind])
-    return [(as_typed(request.format(topic=topic, plain=_plain(topic)), rng), text)]
+    return [(as_typed(request.format(**_forms(topic)), rng), text)]
 
 
 def _description(topic: str, sentences: Sequence[str], values: Mapping, rng: random.Random) -> Exchange:
     number = rng.choice((1, 2, 2, 2, 3))
     chosen = sorted(rng.sample(range(len(sentences)), min(number, len(sentences))))
-    request = rng.choice(requests()[f"describe {len(chosen)}"]).format(topic=topic, plain=_plain(topic))
+    request = rng.choice(requests()[f"describe {len(chosen)}"]).format(**_forms(topic))
     return as_typed(request, rng), " ".join(fill(sentences[i], values, rng) for i in chosen)
 
 
@@ -65,5 +67,7 @@ def _riddle(entry: Mapping, values: Mapping, rng: random.Random) -> list[Exchang
     if rng.random() < RIDDLE_ASKED_SHARE:
         return [(riddle, answer)]
     given_up = rng.choice(requests()["give up"])
-    solution = rng.choice(("The answer is: {}", "It is: {}", "{}")).format(answer)
+    named = answer.startswith(("A ", "An ", "The "))
+    solution = rng.choice(("The answer is {}", "It is {}", "{}")) if named else "{}"
+    solution = solution.format(answer if solution == "{}" else answer[:1].lower() + answer[1:])
     return [(as_typed(rng.choice(requests()["riddle"]), rng), riddle), (given_up, solution)]

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
+from pathlib import Path
 
 from artifacts import package_folder
 from conversations.word_lists import side_of
@@ -34,6 +36,7 @@ IRREGULAR_PLURALS = dict(
 )  # fmt: skip
 # Of the frequent names in the lists those that would distract, and abbreviations.
 NO_NAMES = frozenset("WM JESUS GOD CHRIST DICK VIRGIN".split())
+COMMON_VALUES = 20  # of a long list of values, the first ones are drawn about equally often
 WORDS_SHARE = 0.4  # of the talks write their small numbers as words
 _PART = re.compile(r"\{([^{}]+)\}|\[([^\[\]]*\|[^\[\]]*)\]")
 _BAR = re.compile(r"\|(?![^{}]*\})")  # between two alternatives, not before a filter
@@ -135,6 +138,10 @@ FILTERS: dict[str, Callable[[str], str]] = {
 # ---- slots
 
 
+def _read(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
 @cache
 def common_names() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     """The most frequent first names of women and men, and surnames: kind -> (names, cumulated weights).
@@ -142,11 +149,14 @@ def common_names() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     From the US census lists of the package ``names``, without those that are kept for the exam of unseen words. A
     name's weight is the root of its share: in talk Paul comes before Ezequiel, but not a hundred times as often.
     """
+    census = package_folder("names")
+    first = [_read(census / file)[:400] for file in ("dist.male.first", "dist.female.first")]
+    both = {row[0] for row in first[0]} & {row[0] for row in first[1]}  # a Tracy may be he or she
     found = {}
     for kind, file in (("man", "dist.male.first"), ("woman", "dist.female.first"), ("surname", "dist.all.last")):
         # Each line: NAME, its share in percent, the cumulated share, its rank.
-        lines = (package_folder("names") / file).read_text(encoding="utf-8").splitlines()[:400]
-        rows = [row for row in map(str.split, lines) if row[0] not in NO_NAMES and side_of(row[0]) == "train"]
+        without = NO_NAMES if kind == "surname" else NO_NAMES | both
+        rows = [row for row in _read(census / file)[:400] if row[0] not in without and side_of(row[0]) == "train"]
         total, sums = 0, []
         for row in rows:
             total += int(1000 * float(row[1]) ** 0.5)
@@ -166,6 +176,21 @@ def draw_person(kind: str, rng: random.Random) -> Person:
     return Person(rng.choices(names, cum_weights=sums)[0], PRONOUNS.get(kind, PRONOUNS["man"]))
 
 
+@cache
+def _rank_weights(n: int) -> tuple[float, ...]:
+    return tuple(accumulate(1 / (1 + rank / COMMON_VALUES) for rank in range(n)))
+
+
+def by_rank(values: Sequence, rng: random.Random) -> object:
+    """One of the values. Long lists begin with what is best known, and that is drawn more often: France before Bhutan.
+
+    The first ``COMMON_VALUES`` come about equally often, then a value's chance falls as one over its rank.
+    """
+    if len(values) <= COMMON_VALUES:
+        return rng.choice(values)
+    return rng.choices(values, cum_weights=_rank_weights(len(values)))[0]
+
+
 def draw_slots(slots: Mapping, rng: random.Random) -> dict:
     """A value for each slot of an entry.
 
@@ -180,13 +205,13 @@ def draw_slots(slots: Mapping, rng: random.Random) -> dict:
     for name, kind in slots.items():
         if isinstance(kind, list) and kind:
             if "," in name:
-                values.update(zip([key.strip() for key in name.split(",")], rng.choice(kind), strict=True))
+                values.update(zip([key.strip() for key in name.split(",")], by_rank(kind, rng), strict=True))
                 continue
-            value = rng.choice(kind)
+            value = by_rank(kind, rng)
             for _ in range(20):
                 if value not in values.values():
                     break
-                value = rng.choice(kind)
+                value = by_rank(kind, rng)
         elif kind in PEOPLE:
             taken = {str(value) for value in values.values()}
             value = draw_person(kind, rng)

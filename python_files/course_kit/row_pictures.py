@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bpe_tokenizer import BPETokenizer
+from conversations import own
 from conversations.chat_format import Conversation, prompt_ids
 from conversations.drills import KINDS
 
@@ -20,7 +21,7 @@ def kinds_table(conversations: Iterable[Conversation]) -> str:
         if c.kind not in examples or len(str(c.messages)) < len(str(examples[c.kind].messages)):
             examples[c.kind] = c
     lines = ["| kind | the user | the model |", "| --- | --- | --- |"]
-    for kind in sorted(examples, key=KINDS.index):
+    for kind in sorted(examples, key=[*own.KINDS, *KINDS].index):
         turns = [m["content"] for m in examples[kind].messages if m["role"] != "system"]
         texts = [text.replace("\n", "<br>").replace("|", "/") for text in turns]
         lines.append(f"| `{kind}` | {'<br>…<br>'.join(texts[::2])} | {'<br>…<br>'.join(texts[1::2])} |")

@@ -31,7 +31,10 @@ class Answer(NamedTuple):
 
 
 def read_questions(path: str | Path, limit: int | None = None) -> list[Conversation]:
-    """Reads a file of ``{"kind", "messages", "split"}`` lines; with ``limit``, that many spread evenly over the file.
+    """Reads a file of ``{"kind", "messages", "split", "accepted"}`` lines, the last two of which may be missing.
+
+    Args:
+        limit: take that many, spread evenly over the file.
 
     Raises:
         MissingArtifact: there is no such file.
@@ -44,7 +47,10 @@ def read_questions(path: str | Path, limit: int | None = None) -> list[Conversat
     if limit is not None and limit < len(lines):
         lines = [lines[i * len(lines) // limit] for i in range(limit)]
     try:
-        return [Conversation(row["kind"], row["messages"], row.get("split", "")) for row in map(json.loads, lines)]
+        return [
+            Conversation(row["kind"], row["messages"], row.get("split", ""), accepted=tuple(row.get("accepted", ())))
+            for row in map(json.loads, lines)
+        ]
     except (ValueError, KeyError, TypeError):
         raise CourseError(
             f"Damaged {artifacts.relative(path)}: a line of it is no question; run the notebooks of 5_SFT_Data again."
@@ -61,8 +67,8 @@ def answers(
 ) -> list[Answer]:
     """Asks each question and compares: the likeliest answer must equal the expected one, letter by letter.
 
-    White space at the ends alone is forgiven. In the course's own set the wording of a question decides the
-    wording of its answer, so there is always exactly one.
+    White space at the ends alone is forgiven. In a drill the wording of a question decides the wording of its
+    answer, so there is exactly one; an everyday question may have several, all ``accepted``.
 
     Args:
         questions: conversations whose last message is the expected answer; those before it are shown to the model.
@@ -76,16 +82,18 @@ def answers(
     if not questions:
         return []
     expected = [question.messages[-1]["content"].strip() for question in questions]
+    right = [{*question.accepted, wanted} for question, wanted in zip(questions, expected, strict=True)]
     prompts = [chat_format.prompt_ids(question.messages[:-1], tokenizer) for question in questions]
     if max_new_tokens is None:
-        max_new_tokens = max(map(len, tokenizer.encode_batch(expected))) + SPARE_TOKENS
+        longest = tokenizer.encode_batch([text for texts in right for text in texts])
+        max_new_tokens = max(map(len, longest)) + SPARE_TOKENS
     settings = Settings(temperature=0, max_new_tokens=max_new_tokens)
     made = generate_batch(model, tokenizer, prompts, settings, batch_size=batch_size, progress=progress)
     rows = []
-    for question, wanted, ids in zip(questions, expected, made, strict=True):
+    for question, wanted, accepted, ids in zip(questions, expected, right, made, strict=True):
         answer = tokenizer.decode(ids).strip()
         asked = question.messages[-2]["content"]
-        rows.append(Answer(question.kind, asked, wanted, answer, answer == wanted, question.split))
+        rows.append(Answer(question.kind, asked, wanted, answer, answer in accepted, question.split))
     return rows
 
 

@@ -18,7 +18,7 @@ from artifacts import CourseError, course_root, relative
 from bpe_tokenizer import BPETokenizer
 from chat.cleanup import clean_answer
 from chat.decoding import Settings
-from chat.generation import generate_batch
+from chat.generation import TextSoFar, generate_batch
 from conversations import chat_format
 from Dummy_Model import GPT
 
@@ -112,7 +112,9 @@ def ask(
         for i, prompt, ids in zip(going, prompts, made, strict=True):
             room = min(MAX_NEW_TOKENS, model.config.context_length - len(prompt))
             ended[i] = len(ids) < room
-            answer = clean_answer(tokenizer.decode(ids), ended[i])
+            text = TextSoFar(tokenizer, settings)
+            said = "".join([text.add(token) or text.read() for token in ids]) + text.finish()
+            answer = clean_answer(said.removeprefix(chat_format.SPACE), ended[i] and not text.looped)
             talks[i].append({"role": "assistant", "content": answer or "…"})
     return [(talk[-1]["content"], end) for talk, end in zip(talks, ended, strict=True)]
 
@@ -138,6 +140,21 @@ def mark(
     ]
 
 
+def constant_answers(marked: Sequence[Marked]) -> dict[str, tuple[str, int]]:
+    """What guessing gets: for each kind that one of the answers which, given to every item, is right most often.
+
+    No model that doesn't read the prompt does better with these answers. Returns kind -> (answer, how many right).
+    """
+    found = {}
+    for kind in dict.fromkeys(one.item.kind for one in marked):
+        items = [one.item for one in marked if one.item.kind == kind]
+        said = dict.fromkeys(one.answer for one in marked if one.finished)
+        rights = {answer: sum(not check(item, answer) for item in items) for answer in said}
+        best = max(rights, key=rights.get, default="")
+        found[kind] = (best, rights.get(best, 0))
+    return found
+
+
 def table(marked: Sequence[Marked]) -> list[dict]:
     """One row for each kind and one for all: how many were asked, how many right, and what was wrong how often."""
     kinds = list(dict.fromkeys(one.item.kind for one in marked))
@@ -149,6 +166,19 @@ def table(marked: Sequence[Marked]) -> list[dict]:
         reasons = {reason: counts[reason] for reason in REASONS}
         rows.append({"kind": kind, "right": right, "asked": len(those), "share": right / len(those), **reasons})
     return rows
+
+
+def record(marked: Sequence[Marked], per_kind: int = 2, seed: int = 0) -> dict[str, list[dict]]:
+    """The marks of each kind beside what guessing gets, and answers drawn by the seed, as a model card shows them."""
+    guessing = {kind: count for kind, (_, count) in constant_answers(marked).items()}
+    kinds = [
+        {**{name: row[name] for name in ("kind", "right", "asked")}, "guessing": guessing.get(row["kind"])}
+        for row in table(marked)
+    ]
+    kinds[-1]["guessing"] = sum(guessing.values())
+    shown = examples(marked, per_kind, seed)
+    said = [{"prompt": one.item.turns[-1], "answer": one.answer, "right": not one.wrong} for one in shown]
+    return {"kinds": kinds, "examples": said}
 
 
 def examples(marked: Sequence[Marked], per_kind: int = 2, seed: int = 0) -> list[Marked]:

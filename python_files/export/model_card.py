@@ -32,7 +32,8 @@ def recorded_facts(model_folder: Path) -> dict[str, Any]:
     """What the course measured of this model: the figures in the manifest of the phase that made it.
 
     Returns:
-        the facts; ``{}`` if the folder isn't ``…/<phase>/model`` with a manifest about these weights.
+        the facts, and the marks of the everyday exam as ``everyday``; ``{}`` if the folder isn't ``…/<phase>/model``
+        with a manifest about these weights.
     """
     model_folder = Path(model_folder).resolve()
     try:
@@ -42,7 +43,33 @@ def recorded_facts(model_folder: Path) -> dict[str, Any]:
             return {}  # the phase is half-way through another run, or the weights are someone else's
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {name: value for name, value in manifest.items() if name in LABELS and isinstance(value, int | float)}
+    facts = {name: value for name, value in manifest.items() if name in LABELS and isinstance(value, int | float)}
+    exam = manifest.get("everyday") or _marks_of_phase_7(model_folder, recorded)
+    return {**facts, "everyday": exam} if isinstance(exam, dict) else facts
+
+
+def _marks_of_phase_7(model_folder: Path, weights: str) -> dict[str, Any] | None:
+    """What 7.2 noted of the everyday exam, if it was about these weights."""
+    try:
+        noted = artifacts.read_json(model_folder.parent.parent / "sampling" / "everyday.json")
+        return {key: noted[key] for key in ("kinds", "examples")} if noted["model"] == weights else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _everyday_lines(exam: dict[str, Any]) -> Iterator[str]:
+    """The marks of the everyday exam, kind by kind, and answers that were drawn by a seed."""
+    yield from ("", "## The everyday exam", "")
+    yield "240 prompts as people type them, on which nothing was trained, marked by patterns. *Guessing* is what the"
+    yield "best single answer would get that is given to every prompt of the kind."
+    yield from ("", "| kind | right | of | guessing |", "| --- | ---: | ---: | ---: |")
+    for row in exam["kinds"]:
+        yield f"| {row['kind'].replace('_', ' ')} | {row['right']} | {row['asked']} | {row['guessing']} |"
+    yield from ("", "Answers drawn by a seed, not chosen; wrong ones have a cross:", "")
+    yield from ("| prompt | answer | |", "| --- | --- | --- |")
+    for row in exam["examples"]:
+        texts = (" ".join(row[name].split()).replace("|", "\\|") for name in ("prompt", "answer"))
+        yield f"| {' | '.join(texts)} | {'' if row['right'] else '✗'} |"
 
 
 def card(model: GPT, tokenizer: BPETokenizer, facts: dict[str, Any], dtype: str, chat: bool) -> str:
@@ -81,6 +108,8 @@ def _lines(model: GPT, tokenizer: BPETokenizer, facts: dict[str, Any], dtype: st
                 yield f"| {label} | {form.format(facts[name])} |"
     else:
         yield "Nothing is recorded about these weights: no manifest of a training run came with them."
+    if chat and "everyday" in facts:
+        yield from _everyday_lines(facts["everyday"])
     yield from ("", "## Use", "", "```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "")
     yield 'model = AutoModelForCausalLM.from_pretrained("this folder")'
     yield 'tokenizer = AutoTokenizer.from_pretrained("this folder")'
