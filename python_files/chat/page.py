@@ -38,7 +38,7 @@ STYLE = """
 footer {display: none !important}
 """
 HOW_TO_READ = (
-    "Grey: what the model thought likely. Coloured: the chances after the settings, from which one was drawn. "
+    "Gray: what the model thought likely. Colored: the chances after the settings, from which one was drawn. "
     "The bold one was said."
 )
 
