@@ -177,6 +177,8 @@ def main() -> int:
     parser.add_argument("--names", action="store_true", help="also compare common names with rare ones")
     parser.add_argument("--kinds", action="store_true", help="also print each kind of question")
     options = parser.parse_args()
+    if options.teach and options.books is None:
+        parser.error("--teach needs --books DIR: pages of other books than the packages', against forgetting")
     try:
         if options.teach:
             make(teach(options.teach, options.books))
