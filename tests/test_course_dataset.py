@@ -255,13 +255,13 @@ def test_answers_from_books_stand_on_their_page(training, exams):
             name = re.search(r"(\w+)\.$", c.answer)[1]
             assert set(re.findall(r"(?<=[a-z,] )[A-Z][a-z]{2,}", page)) == {name}
         else:
-            part = re.search(r'"(.*)"', c.answer)[1]
+            part = re.search(r'"(.*)"', c.answer.replace('" comes "', " "))[1]
             assert page.count(part) == 1 or c.kind in ("book_first", "book_last")
             if c.kind == "book_next":
                 asked = re.search(r'"(.*)"', question)[1]
                 assert part.startswith(asked) and page.count(asked) == 1 and len(part.split()) == 5
             else:
-                assert page.startswith(part) if c.kind == "book_first" else page.endswith(part)
+                assert page.startswith(part) if c.kind == "book_first" else page.rstrip(".,;:").endswith(part)
         checked[c.kind] += 1
     assert len(checked) == 4 and min(checked.values()) > 100
 

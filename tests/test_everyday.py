@@ -143,6 +143,11 @@ def test_every_kind_comes_in_its_share(made):
         assert abs(counts[kind] - expected) < 5 * expected**0.5, kind
 
 
+@pytest.mark.parametrize("text", ["?", "...", "!"])
+def test_a_message_of_marks_alone_stays_a_message(text):
+    assert all(everyday.as_typed(text, random.Random(seed)).strip() for seed in range(300))
+
+
 def test_what_is_asked_often_comes_more_often_and_the_small_set_holds_nothing_else(made):
     entry = {"intent": "a", "ask": ["a?"], "answer": ["A."]}
     assert [everyday.intent_of({**entry, **more}, "talk").often for more in ({}, {"often": 10})] == [1, 10]

@@ -120,7 +120,8 @@ def shape_of(name: str) -> GPTConfig:
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "most"), [("tiny", 3.5e6, 4.5e6), ("cpu", 12e6, 14e6), ("full", 125e6, 135e6)]
+    ("name", "least", "most"),
+    [("tiny", 3.5e6, 4.5e6), ("cpu", 12e6, 14e6), ("night", 18e6, 20e6), ("full", 125e6, 135e6)],
 )
 def test_the_presets_have_the_sizes_they_are_named_for(name, least, most):
     assert least < shape_of(name).n_parameters < most

@@ -1,7 +1,6 @@
 """The whole of phase 5 from a folder with copies of all ten: the ledger, exams, packages, and what is learned."""
 
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from bpe_tokenizer import BPETokenizer
 from conversations import chat_format, drill_sets, mix, packages
 from conversations.drill_sets import question_lines
 from conversations.hub import INSTRUCTION_DATASETS
-from conversations.mix import FACTBOOK, OWN, PAGES, TALK, Entry, Hub, Ledger
+from conversations.mix import FACTBOOK, OWN, PAGES, Entry, Hub, Ledger
 from conversations.overlap import GRAM, Exams, asked, grams, opening, plain
 from course_kit.row_pictures import kinds_table, packed_image, prompts_in_rows
 from Dummy_Model import GPT, GPTConfig
@@ -51,8 +50,7 @@ def whole(tokenizer, tmp_path_factory):
     def entries():
         yield from mix.own_entries([leaked, *drill_sets.conversations(300, 1)])
         yield from hub.entries()
-        yield from (Entry(TALK, "small talk", messages) for messages in packages.small_talk())
-        yield from (Entry(FACTBOOK, "country", messages) for messages in packages.facts(100, 1))
+        yield from (Entry(FACTBOOK, "country", messages) for messages in packages.facts(300, 1))
 
     def lines():
         yield from mix.render_entries(entries(), tokenizer, ledger, exams, LENGTH)
@@ -83,13 +81,7 @@ def test_the_ledger_adds_up(whole):
     assert total["learned_tokens"] == counts["learned_tokens"]
     assert total["dropped"] == sum(row["conversations"] for row in ledger.reason_rows())
     assert sum(ledger.lengths.values()) == total["kept"]
-    assert {row["source"] for row in rows} == {
-        OWN,
-        TALK,
-        FACTBOOK,
-        PAGES,
-        *(source.name for source in INSTRUCTION_DATASETS),
-    }
+    assert {row["source"] for row in rows} == {OWN, FACTBOOK, PAGES, *(source.name for source in INSTRUCTION_DATASETS)}
     assert all("conversations" in note["training"] and note["consequence"] == "" for note in hub.notes.values())
     assert set(counts) >= {"too_long"} and counts["too_long"] == 0  # dropped before, with a reason
 
@@ -134,7 +126,7 @@ def test_packed_rows_give_the_logits_of_each_conversation_alone(whole, tokenizer
     model = GPT(GPTConfig(tokenizer.vocab_size, LENGTH, n_layer=2, n_embd=32, n_head=2, n_kv_head=1)).eval()
     dataset, alone = SFTDataset(whole[0], "train", batch_size=1), 0
     with torch.no_grad():
-        for step in range(12):
+        for step in range(20):
             inputs, _, documents = dataset.batch(step)
             packed = model(inputs, documents)
             for number in documents.unique().tolist():
@@ -204,31 +196,6 @@ def test_grams_are_those_of_the_words():
 # ---- packages
 
 
-def test_small_talk_is_fit_for_it():
-    found = list(packages.small_talk())
-    kept = [messages for messages in found if isinstance(messages, list)]
-    assert len(kept) > 400 and Counter(x for x in found if isinstance(x, str))["rude or grim"] > 10
-    questions = [plain(messages[0]["content"]) for messages in kept]
-    assert len(set(questions)) == len(questions)
-    for user, assistant in kept:
-        assert not packages.RUDE.search(user["content"] + assistant["content"])
-        assert len(assistant["content"]) <= packages.LONGEST_ANSWER and "http" not in assistant["content"]
-
-
-@pytest.mark.parametrize(
-    ("pair", "reason"),
-    [
-        (("You are an idiot", "So are you"), "rude or grim"),
-        (("What?", None), "null text"),
-        (("What?", "word " * 100), "too long for small talk"),
-        (("What?", "42"), "no sentence"),
-        (("Where?", "See http://example.org"), "no sentence"),
-    ],
-)
-def test_what_is_unfit_has_a_reason(pair, reason):
-    assert packages.small_talk_pair(*pair) == reason
-
-
 def test_facts_are_in_the_passage_they_come_with():
     known = dict(packages.countries())
     assert len(known) > 180 and known["Chad"][0] == "N'Djamena" and known["the United Kingdom"][0] == "London"
@@ -253,9 +220,9 @@ def test_facts_are_in_the_passage_they_come_with():
 
 def test_every_preset_has_its_share_of_packages():
     for preset in PRESETS.values():
-        assert preset.name in mix.PACKAGES and preset.name in mix.USES_HUB
+        assert preset.name in mix.COUNTRIES and preset.name in mix.USES_HUB
     entries = list(mix.package_entries(PRESETS["tiny"]))
-    assert Counter(e.source for e in entries)[FACTBOOK] == mix.PACKAGES["tiny"][0]
+    assert {entry.source for entry in entries} == {FACTBOOK} and len(entries) == mix.COUNTRIES["tiny"]
     with pytest.raises(CourseError, match="is missing: install the requirements"):
         artifacts.package_folder("no_such_package_at_all")
 

@@ -24,7 +24,7 @@ from Dummy_Model import GPT
 from evaluation import answers
 from export import huggingface
 
-LARGEST = 30_000_000
+LARGEST = 40_000_000
 
 
 @pytest.fixture

@@ -62,12 +62,13 @@ class Settings:
         return cls(**CHAT_SETTINGS[name], stop_loops=True)
 
 
-# What differs from the defaults above. The two small models answer from what stands in the text: copying wants the
+# What differs from the defaults above. The small models answer from what stands in the text: copying wants the
 # likeliest token, and a penalty on repetition would forbid the very word that is right.
 CHAT_SETTINGS = {
     "tiny": {"temperature": 0.2, "top_k": None, "min_p": 0.1, "max_new_tokens": 80},
     "cpu": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},
-    "box": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},  # trained at cpu
+    "night": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},
+    "box": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},  # trained at night
     "full": {"temperature": 0.7, "top_k": None, "min_p": 0.05, "repetition_penalty": 1.05, "max_new_tokens": 300},
 }
 

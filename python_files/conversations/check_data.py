@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from artifacts import course_root
-from conversations import everyday, stories
+from conversations import everyday, passages, stories
 from conversations.everyday import FOLDER, read_entries, scene_of, table_of, texts_of
 from conversations.templates import TemplateError, draw_slots, fill
 
@@ -122,8 +122,31 @@ def thread(entry: Mapping, rng: random.Random) -> int:
     return 1
 
 
+def passage(entry: Mapping, rng: random.Random) -> int:
+    """Checks a passage that is put together: eight facts, most of which can be asked for where they are left out."""
+    _keys(entry, ("passage", "slots", "often", "open", "facts", "reply"))
+    slots, facts = entry.get("slots", {}), entry["facts"]
+    need(len(facts) >= 8, f"only {len(facts)} facts: 8 are needed")
+    need(2 * sum("unsaid" in fact for fact in facts) >= len(facts), "half of the facts need unsaid")
+    _texts([*texts_of(entry["open"]), *texts_of(entry.get("reply", []))], slots, rng)
+    for fact in facts:
+        need(set(fact) <= {"say", "ask", "unsaid", "either"}, f"a fact has the keys {set(fact)}")
+        _texts(texts_of(fact.get("unsaid", [])), slots, rng)
+        for version in fact.get("either", [fact]):
+            _texts(texts_of(version["say"]), slots, rng)
+            need(len(version["ask"]) >= 1, f"nothing is asked: {version['say']}")
+            for question in version["ask"]:
+                need(set(question) == {"q", "a"}, f"a question has the keys {set(question)}: q, a")
+                need(len(texts_of(question["q"])) >= 2, f"two wordings are needed: {question['q']}")
+                _texts([*texts_of(question["q"]), *texts_of(question["a"])], slots, rng)
+    for _ in range(20):
+        passages.put_together(passages.passage_of(entry), rng, 2)
+    return 1
+
+
 CHECKS: dict[str, Callable[[Mapping, random.Random], int]] = {
     "intents": intent, "facts": table, "scenes": scene, "stories": story, "threads": thread,
+    "passages": passage,
 }  # fmt: skip
 
 
@@ -136,6 +159,8 @@ def example(entry: Mapping, folder: str, rng: random.Random) -> str:
         exchanges = everyday.about_facts(rng.choice(list(table_of(entry))), rng)
     elif folder == "scenes":
         exchanges = everyday.reading(scene_of(entry), rng, 1)
+    elif folder == "passages":
+        exchanges = passages.put_together(passages.passage_of(entry), rng, 2)
     elif folder == "threads":
         exchanges = everyday.thread(everyday.thread_of(entry), rng)
     else:
@@ -166,7 +191,7 @@ def data_files() -> list[Path]:
 
 
 def count_all() -> Counter:
-    """How much there is: intents, facts (rows of tables), scenes, stories and threads."""
+    """How much there is: intents, facts (rows of tables), scenes, passages, stories and threads."""
     counts: Counter = Counter()
     for path in data_files():
         entries = read_entries(path)

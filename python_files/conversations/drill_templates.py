@@ -204,7 +204,7 @@ The first word is {wanted}. << {list}.\nWhat is the first word? / {list}.\nwhat 
   / {list}.\nTell me the first word. / ~ {list}.\nWhich word is the first?
 The list begins with {wanted}. << {list}.\nWhat does the list begin with? / {list}.\nwhat does the list begin with
   / {list}.\nTell me what the list begins with. / ~ {list}.\nWhich word does the list begin with?
-{wanted} comes first. << {list}.\nWhat comes first? / {list}.\nWhich word comes first?
+First comes {wanted}. << {list}.\nWhat comes first? / {list}.\nWhich word comes first?
   / {list}.\nTell me what comes first.
   / ~ {list}.\nCan you tell me what comes first?
 """,
@@ -213,14 +213,14 @@ The last word is {wanted}. << {list}.\nWhat is the last word? / {list}.\nwhat is
   / {list}.\nTell me the last word. / ~ {list}.\nWhich word is the last?
 The list ends with {wanted}. << {list}.\nWhat does the list end with? / {list}.\nwhat does the list end with
   / {list}.\nTell me what the list ends with. / ~ {list}.\nWhich word does the list end with?
-{wanted} comes last. << {list}.\nWhat comes last? / {list}.\nWhich word comes last? / {list}.\nTell me what comes last.
+Last comes {wanted}. << {list}.\nWhat comes last? / {list}.\nWhich word comes last? / {list}.\nTell me what comes last.
   / ~ {list}.\nCan you tell me what comes last?
 """,
     "after": r"""
 After {entry} comes {wanted}. << {list}.\nWhat comes after {entry}? / {list}.\nwhat comes after {entry}
   / {list}.\nWhich word comes after {entry}? / {list}.\nTell me what comes after {entry}.
   / ~ {list}.\nCan you tell me what comes after {entry}?
-{entry} is followed by {wanted}. << {list}.\nWhat is {entry} followed by? / {list}.\nwhat is {entry} followed by
+The word {entry} is followed by {wanted}. << {list}.\nWhat is {entry} followed by? / {list}.\nwhat is {entry} followed by
   / {list}.\nTell me what {entry} is followed by. / ~ {list}.\nWhich word is {entry} followed by?
 The word after {entry} is {wanted}. << {list}.\nWhat is the word after {entry}?
   / {list}.\nTell me the word after {entry}.
@@ -335,9 +335,8 @@ SYSTEM: dict[str, tuple[tuple[str, str], ...]] = {
 # {page} the page; {opening} the opening of the part asked for, {rest} the rest of it.
 BOOKS: dict[str, str] = {
     "book_next": r"""
-"{opening} {rest}" << {page}\nWhat comes after "{opening}"? / {page}\nWhich words come after "{opening}"?
-  / {page}\nTell me what comes after "{opening}". / {page}\nContinue the text from "{opening}".
-  / ~ {page}\nWhat follows "{opening}"?
+After "{opening}" comes "{rest}". << {page}\nWhat comes after "{opening}"? / {page}\nWhich words come after "{opening}"?
+  / {page}\nTell me what comes after "{opening}". / ~ {page}\nWhat follows "{opening}"?
 The text goes on: "{opening} {rest}" << {page}\nHow does the text go on from "{opening}"?
   / {page}\nhow does the text go on from "{opening}" / {page}\nTell me how the text goes on from "{opening}".
   / ~ {page}\nCan you tell me how the text goes on from "{opening}"?
@@ -351,8 +350,8 @@ It begins with "{opening}". << {page}\nHow does the text begin? / {page}\nhow do
   / ~ {page}\nWhich words does the text begin with?
 The first words are "{opening}". << {page}\nWhat are the first words? / {page}\nwhat are the first words
   / {page}\nTell me the first words. / ~ {page}\nCan you tell me the first words?
-"{opening}" comes first. << {page}\nWhat comes first in the text? / {page}\nWhich words come first?
-  / {page}\nTell me what comes first in the text. / ~ {page}\nWhich words come first in the text?
+"{opening}" comes first. << {page}\nWhich words come first? / {page}\nwhich words come first
+  / {page}\nTell me which words come first. / ~ {page}\nWhich words come first in the text?
 """,
     "book_name": r"""
 The name is {opening}. << {page}\nWhat is the name in the text? / {page}\nwhat is the name in the text
@@ -369,7 +368,7 @@ It ends with "{opening}". << {page}\nHow does the text end? / {page}\nhow does t
   / ~ {page}\nWhich words does the text end with?
 The last words are "{opening}". << {page}\nWhat are the last words? / {page}\nwhat are the last words
   / {page}\nTell me the last words. / ~ {page}\nCan you tell me the last words?
-"{opening}" comes last. << {page}\nWhat comes last in the text? / {page}\nWhich words come last?
-  / {page}\nTell me what comes last in the text. / ~ {page}\nWhich words come last in the text?
+"{opening}" comes last. << {page}\nWhich words come last? / {page}\nwhich words come last
+  / {page}\nTell me which words come last. / ~ {page}\nWhich words come last in the text?
 """,
 }

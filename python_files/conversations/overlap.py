@@ -33,7 +33,10 @@ def _word_number(word: str) -> int:
 
 def grams(text: str) -> np.ndarray:
     """A 64-bit number for each 13 words in a row of ``text``: (words − 12,), empty for shorter texts."""
-    words = _WORD.findall(text.lower())
+    return _grams_of(_WORD.findall(text.lower()))
+
+
+def _grams_of(words: Sequence[str]) -> np.ndarray:
     if len(words) < GRAM:
         return np.empty(0, np.uint64)
     numbers = np.fromiter(map(_word_number, words), np.uint64, len(words))
@@ -101,15 +104,20 @@ class Exams:
         """The set that holds something of these messages, or None; counted under ``source``."""
         if self._new:
             self._settle()
-        name, how = self._questions.get(opening(messages)), "question"
+        # Each text is taken apart once: millions of conversations pass here.
+        words = [_WORD.findall(message["content"].lower()) for message in messages]
+        turns = [" ".join(some) for some, message in zip(words, messages, strict=True) if message["role"] == "user"]
+        first = turns[0] if messages[0]["role"] == "user" else opening(messages)
+        name, how = self._questions.get(first), "question"
         if name is None and not made:
-            name = self._questions.get(asked(messages))
+            name = self._questions.get(" ".join(turns))
         if name is None and self._prompts:
-            turns = (plain(message["content"]) for message in messages if message["role"] == "user")
             name = next((self._prompts[turn] for turn in turns if turn in self._prompts), None)
         if name is None and len(self._grams):
-            for message in messages:
-                own = grams(message["content"])
+            for some in words:
+                if len(some) < GRAM:
+                    continue
+                own = _grams_of(some)
                 at = np.minimum(np.searchsorted(self._grams, own), len(self._grams) - 1)
                 if (same := self._grams[at] == own).any():
                     name, how = list(self.sizes)[self._owners[at[same][0]]], f"{GRAM} words"

