@@ -170,9 +170,9 @@ def _held_out(kind: str, rng: random.Random, common: bool) -> Conversation | Non
             return None
         values = draw_slots(question.slots, rng)
         text = fill(rng.choice(question.held_out), values, rng)
-    accepted = tuple({fill(answer, values, rng) for answer in question.answers for _ in range(4)})
+    accepted = sorted({fill(answer, values, rng) for answer in question.answers for _ in range(4)})
     messages = [{"role": "user", "content": text}, {"role": "assistant", "content": accepted[0]}]
-    return Conversation(kind, messages, "everyday", accepted=tuple(sorted(accepted)))
+    return Conversation(kind, messages, "everyday", accepted=tuple(accepted))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
