@@ -1,7 +1,7 @@
 """Byte-level byte pair encoding: trained with ``tokenizers``, encoded with ``tiktoken``.
 
 Text becomes UTF-8 bytes, a regular expression cuts it into words, and inside each word the most frequent
-neighbours were merged, one pair after another, while training. All 256 bytes are in the vocabulary, so no
+neighbors were merged, one pair after another, while training. All 256 bytes are in the vocabulary, so no
 text is ever unknown. The special tokens come first, ids 0 to 7, and are never made from text: a reader
 who types ``<|end|>`` gets the ordinary characters of it.
 

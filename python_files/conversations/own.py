@@ -33,11 +33,13 @@ COMMON_SHARES = {
     "stories": 3, "drills": 8,
 }  # fmt: skip
 KINDS = tuple(SHARES)
-CHANGE_SHARE = 0.25  # of the conversations begin with something else: people change the subject
+# Of the conversations so many begin with other things: people change the subject. Some go on for long: a model that
+# has only seen short talks loses its thread in a long one.
+CHANGE_SHARE, CHANGES = 0.3, (1, 1, 1, 1, 2, 3, 4, 6, 8)
 SHORT_KINDS = ("talk", "talk", "facts", "sums", "words", "knowledge")  # what may stand before
 READING_TURNS = (1, 1, 2, 2, 3, 3)  # questions about one passage
 PUT_TOGETHER = {"reading": 0.7, "threads": 0.4}  # of these a passage that is put together takes so many
-LONGEST_OPENING = 200  # letters in the exchange that stands before
+LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands before, and in all
 
 
 def _exchanges(kind: str, rng: random.Random, common: bool) -> list[Exchange]:
@@ -104,6 +106,10 @@ def _draw_question(kind: str, rng: random.Random, common: bool = False) -> Quest
     return rng.choices(questions, cum_weights=sums)[0]
 
 
+def _letters(exchanges: Iterable[Exchange]) -> int:
+    return sum(len(text) for exchange in exchanges for text in exchange)
+
+
 def _conversation(kind: str, exchanges: Iterable[Exchange]) -> Conversation:
     roles = ("user", "assistant")
     messages = [{"role": roles[i], "content": text} for exchange in exchanges for i, text in enumerate(exchange)]
@@ -129,9 +135,10 @@ def conversations(
             continue
         exchanges = _exchanges(kind, rng, common)
         if rng.random() < CHANGE_SHARE:
-            before = _exchanges(rng.choice(SHORT_KINDS), rng, common)
-            if sum(len(text) for exchange in before for text in exchange) <= LONGEST_OPENING:
-                exchanges = [*before, *exchanges]
+            for _ in range(rng.choice(CHANGES)):
+                before = _exchanges(rng.choice(SHORT_KINDS), rng, common)
+                if _letters(before) <= LONGEST_OPENING and _letters([*before, *exchanges]) <= LONGEST_TALK:
+                    exchanges = [*before, *exchanges]
         yield _conversation(kind, exchanges)
 
 
