@@ -323,7 +323,7 @@ def run_all(paths: list[Path], preset: str, in_place: bool = False) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, 1 for a failed notebook, 130 or 143 if interrupted."""
     parser = argparse.ArgumentParser(description="Run notebooks from top to bottom.")
-    parser.add_argument("--preset", default="tiny", help="tiny, cpu or full")
+    parser.add_argument("--preset", default="tiny", help="tiny, cpu, night or full")
     parser.add_argument("--in-place", action="store_true", help="also write the outputs into the notebooks")
     parser.add_argument("notebooks", nargs="+", type=Path)
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """The model in the box: a chat model that comes with the course, for where nothing has been trained yet.
 
-``7_Sampling/trained_model/`` is an exported model folder (the chat model of a run at ``cpu``), which ``transformers``
+``7_Sampling/trained_model/`` is an exported model folder (the chat model of a run at ``night``), which ``transformers``
 opens as it is. For the course it is unpacked into ``artifacts/box/``, laid out like the artifacts of a preset, so that
 phase 7 and the chat work on a fresh clone:
 
