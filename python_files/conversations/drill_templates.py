@@ -220,7 +220,8 @@ Last comes {wanted}. << {list}.\nWhat comes last? / {list}.\nWhich word comes la
 After {entry} comes {wanted}. << {list}.\nWhat comes after {entry}? / {list}.\nwhat comes after {entry}
   / {list}.\nWhich word comes after {entry}? / {list}.\nTell me what comes after {entry}.
   / ~ {list}.\nCan you tell me what comes after {entry}?
-The word {entry} is followed by {wanted}. << {list}.\nWhat is {entry} followed by? / {list}.\nwhat is {entry} followed by
+The word {entry} is followed by {wanted}. << {list}.\nWhat is {entry} followed by?
+  / {list}.\nwhat is {entry} followed by
   / {list}.\nTell me what {entry} is followed by. / ~ {list}.\nWhich word is {entry} followed by?
 The word after {entry} is {wanted}. << {list}.\nWhat is the word after {entry}?
   / {list}.\nTell me the word after {entry}.
