@@ -58,6 +58,23 @@ def test_each_item_is_a_conversation_of_its_own(monkeypatch, tokenizer, tmp_path
     assert examples(marked, 1, seed=1) == examples(marked, 1, seed=1)
 
 
+@pytest.mark.parametrize("context, kept", [(256, 2), (100, 0)])
+def test_what_was_said_before_is_in_the_prompt_as_far_as_it_fits(monkeypatch, tokenizer, context, kept):
+    said = [{"role": role, "content": text} for role, text in zip(["user", "assistant"] * 2, "abcd", strict=True)]
+    asked = []
+
+    def answers(model, tokenizer, prompts, settings, **_):
+        asked.extend(tokenizer.decode(prompt) for prompt in prompts)
+        return [tokenizer.encode(" 4.") for _ in prompts]
+
+    monkeypatch.setattr(everyday_exam, "generate_batch", answers)
+    replies = everyday_exam.ask(
+        small_model(tokenizer, context=context), tokenizer, [ITEM], Settings(temperature=0), before=[said]
+    )
+    assert replies == [("4.", True)] and len(said) == 4
+    assert asked[0].count("<|user|>") == 1 + kept and asked[0].endswith("What is 2 + 2?<|end|><|assistant|>")
+
+
 def test_a_damaged_file_is_one_line(tmp_path):
     path = tmp_path / "exam.jsonl"
     with pytest.raises(CourseError, match="Can't read"):

@@ -90,7 +90,12 @@ def check(item: Item, answer: str, finished: bool = True) -> list[str]:
 
 
 def ask(
-    model: GPT, tokenizer: BPETokenizer, items: Sequence[Item], settings: Settings, progress: bool = False
+    model: GPT,
+    tokenizer: BPETokenizer,
+    items: Sequence[Item],
+    settings: Settings,
+    progress: bool = False,
+    before: Sequence[Sequence[chat_format.Message]] | None = None,
 ) -> list[tuple[str, bool]]:
     """The last answer of each conversation, as a user sees it, and whether it came to its end by itself.
 
@@ -98,15 +103,16 @@ def ask(
 
     Args:
         settings: as for a chat; an answer may have 80 tokens here.
+        before: for each item what was said before it, to see whether a model keeps its thread in a long talk.
     """
     settings = replace(settings, max_new_tokens=MAX_NEW_TOKENS)
-    talks: list[list[chat_format.Message]] = [[] for _ in items]
+    talks: list[list[chat_format.Message]] = [list(before[i]) if before else [] for i in range(len(items))]
     ended = [True] * len(items)
     for turn in range(max(len(item.turns) for item in items)):
         going = [i for i, item in enumerate(items) if turn < len(item.turns)]
         for i in going:
             talks[i].append({"role": "user", "content": items[i].turns[turn].strip()})
-        prompts = [chat_format.prompt_ids(talks[i], tokenizer) for i in going]
+        prompts = [_fitting(talks[i], tokenizer, model.config.context_length - MAX_NEW_TOKENS) for i in going]
         seeds = [settings.seed + turn] * len(going)
         made = generate_batch(model, tokenizer, prompts, settings, seeds=seeds, progress=progress)
         for i, prompt, ids in zip(going, prompts, made, strict=True):
@@ -117,6 +123,15 @@ def ask(
             answer = clean_answer(said.removeprefix(chat_format.SPACE), ended[i] and not text.looped)
             talks[i].append({"role": "assistant", "content": answer or "…"})
     return [(talk[-1]["content"], end) for talk, end in zip(talks, ended, strict=True)]
+
+
+def _fitting(talk: list[chat_format.Message], tokenizer: BPETokenizer, room: int) -> list[int]:
+    """The prompt of a talk; its oldest exchanges are forgotten until it fits, as in a chat."""
+    ids = chat_format.prompt_ids(talk, tokenizer)
+    while len(ids) > room and len(talk) > 2:
+        del talk[:2]
+        ids = chat_format.prompt_ids(talk, tokenizer)
+    return ids
 
 
 def mark(
