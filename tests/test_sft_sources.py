@@ -206,8 +206,10 @@ def test_sets_of_ones_own_are_taken_from_the_folder_and_all_are_named(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    write("mine/train.jsonl", [{"messages": sft_mirror.talk("What is a lamp?", "A light.")}])
-    write("mine/validation.jsonl", [{"messages": sft_mirror.talk("What is a quiz?", "A game of questions.")}])
+    # A column may be empty in one file and hold texts in the other.
+    write("mine/train.jsonl", [{"messages": sft_mirror.talk("What is a lamp?", "A light."), "by": None}])
+    quiz = {"messages": sft_mirror.talk("What is a quiz?", "A game of questions."), "by": "me"}
+    write("mine/validation.jsonl", [quiz])
     write("me/notes.v2/part.jsonl", [{"text": "no conversation"}])
     write("allenai/ai2_arc/ARC-Easy/train.jsonl", [{"question": "?"}])
     message = {"parent_id": None, "lang": "en", "rank": None, "deleted": False}

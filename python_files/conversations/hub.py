@@ -133,8 +133,13 @@ def open_split(source: InstructionDataset, split: str, folder: str | Path | None
             raise Unavailable(f"no folder {source.id} in the folder of copies")
         path, options = str(local), {"name": source.config}
         # Without the page's README no configurations are known, but their folders can be named.
-        if source.config and not (local / "README.md").is_file() and (local / source.config).is_dir():
-            options = {"data_dir": source.config}
+        if not (local / "README.md").is_file():
+            if source.config and (local / source.config).is_dir():
+                local, options = local / source.config, {"data_dir": source.config}
+            # The files of this split alone: those of another may have columns of other types.
+            names = [file.name for file in sorted(local.iterdir()) if file.name.startswith(split)]
+            if names := [name for name in names if name.endswith(DATA_FILES)]:
+                options["data_files"] = {split: names}
     try:
         rows = datasets.load_dataset(path, split=split, streaming=True, **options)
         if source.shuffled and split == source.train:
