@@ -68,7 +68,7 @@ def one_line(done: subprocess.CompletedProcess, status: int, *words: str) -> Non
 
 
 BAD = {
-    "run --preset huge": (2, "'huge'", "tiny, cpu, full"),
+    "run --preset huge": (2, "'huge'", "tiny, cpu, night, full"),
     "run --preset": (2, "--preset"),
     "run --only 8_Deployment": (2, "8_Deployment", "7_Sampling"),
     "run --only Sampling": (2, "Sampling"),
