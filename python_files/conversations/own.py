@@ -38,7 +38,7 @@ KINDS = tuple(SHARES)
 CHANGE_SHARE, CHANGES = 0.3, (1, 1, 1, 1, 2, 3, 4, 6, 8)
 SHORT_KINDS = ("talk", "talk", "facts", "sums", "words", "knowledge")  # what may stand before
 READING_TURNS = (1, 1, 2, 2, 3, 3)  # questions about one passage
-PUT_TOGETHER = {"reading": 0.7, "threads": 0.4}  # of these a passage that is put together takes so many
+PUT_TOGETHER = {"reading": 0.7, "threads": 0.4}  # the share of a kind that is put together from facts
 LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands before, and in all
 
 
