@@ -1,8 +1,9 @@
 """The everyday exam: 240 prompts as people type them, written by others and marked by patterns.
 
-Nothing is ever trained on them (``conversations.overlap`` checks that). Twelve kinds of twenty. An answer is right if
-one of the item's ``accept`` patterns is found in it, none of its ``reject`` patterns is, it came to an end by itself
-within 80 tokens, has a word, and no four words in a row stand in it three times.
+``conversations.overlap`` keeps prompts of more than four words out of training; shorter ones are anybody's. Twelve
+kinds of twenty. An answer is right if one of the item's ``accept`` patterns is found in it, none of its ``reject``
+patterns is, it came to an end by itself within 80 tokens, has a word, and no four words in a row stand in it three
+times.
 """
 
 import json

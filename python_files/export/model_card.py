@@ -60,8 +60,9 @@ def _marks_of_phase_7(model_folder: Path, weights: str) -> dict[str, Any] | None
 def _everyday_lines(exam: dict[str, Any]) -> Iterator[str]:
     """The marks of the everyday exam, kind by kind, and answers that were drawn by a seed."""
     yield from ("", "## The everyday exam", "")
-    yield "240 prompts as people type them, on which nothing was trained, marked by patterns. *Guessing* is what the"
-    yield "best single answer would get that is given to every prompt of the kind."
+    yield "240 prompts as people type them, written by others and marked by patterns. Prompts of up to four words may"
+    yield "stand in the training conversations, longer ones only in other wordings: no marks on unseen questions."
+    yield "*Guessing* is what the best single answer would get that is given to every prompt of the kind."
     yield from ("", "| kind | right | of | guessing |", "| --- | ---: | ---: | ---: |")
     for row in exam["kinds"]:
         yield f"| {row['kind'].replace('_', ' ')} | {row['right']} | {row['asked']} | {row['guessing']} |"
