@@ -15,12 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 PYTHON_FILES = ROOT / "python_files"
 REQUIREMENTS = ROOT / "requirements.txt"
+FIRST_PAGE = Path("1_Tokenizer") / "0_before_we_start.ipynb"
 OLDEST = (3, 11)
 INSTALL_BYTES = 3_000_000_000  # torch and the rest; with its GPU libraries on Linux it can be twice that
 # Read by torch's threads on Linux. They wait for each other awake, but not for long: where other work is on the cores
@@ -85,7 +85,14 @@ def ready_python():
 
 
 def course_python():
-    """``ready_python``, after making .venv or bringing it up to date if need be."""
+    """``ready_python``, after making .venv or bringing it up to date if need be; or what COURSE_PYTHON names."""
+    own = os.environ.get("COURSE_PYTHON")
+    if own:
+        if not works(own):
+            raise Stop(
+                f"COURSE_PYTHON is {own}: that is no working Python of version {OLDEST[0]}.{OLDEST[1]} or newer."
+            )
+        return own
     python = ready_python()
     if python is None:
         make_environment(ROOT / ".venv")
@@ -145,6 +152,7 @@ def install(python):
     command = [str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     environment = dict(os.environ, PIP_USER="0", PYTHONUNBUFFERED="1")
     environment.pop("PIP_TARGET", None)
+    with_pip(python)
     problem = ""
     with subprocess.Popen(
         [*command, "-r", str(REQUIREMENTS)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
@@ -163,6 +171,15 @@ def install(python):
             "installing requirements.txt failed: {} Check the network and the disk, then run the same command "
             "again.".format(problem.rstrip(".") + "." if problem else f"pip ended with {process.returncode}.")
         )
+
+
+def with_pip(python):
+    """Sees to it that an environment has pip: those that uv makes have none."""
+    for command in (["-m", "pip", "--version"], ["-m", "ensurepip", "--upgrade"]):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        if subprocess.run([str(python), *command], **quiet).returncode == 0:
+            return
+    raise Stop(f"{python} has no pip, and none can be put into it: delete .venv and start again, or install pip there.")
 
 
 def become(command):
@@ -227,35 +244,6 @@ def check_preset(name):
         raise Stop("unknown preset {!r}: it is one of {}.".format(name, ", ".join(presets.PRESETS)), 2)
 
 
-def find_books(source):
-    """A source of books as notebooks understand it, wherever they run: a name, or an absolute path."""
-    if source in ("packaged", "hf"):
-        return source
-    path = Path(source).expanduser().resolve()
-    if path.is_dir():
-        if next(path.iterdir(), None) is None:
-            raise Stop(f"--books {source}: that folder is empty.", 2)
-        return str(path)
-    if path.is_file() and zipfile.is_zipfile(str(path)):
-        return str(path)
-    wrong = "neither a folder nor a zip file" if path.exists() else "no such folder or zip file"
-    raise Stop(f"--books {source}: {wrong}; it can also be 'packaged' (works offline) or 'hf'.", 2)
-
-
-def find_sft_folder(source):
-    """The absolute path of a folder with copies of data sets of the hub, as <org>/<name>/ in it."""
-    path = Path(source).expanduser().resolve()
-    if not path.is_dir():
-        raise Stop(f"--sft-folder {source}: {'not a' if path.exists() else 'no such'} folder.", 2)
-    if not any(outer.is_dir() and next(outer.iterdir(), None) for outer in path.iterdir()):
-        raise Stop(
-            f"--sft-folder {source}: no data sets in it; they lie as <org>/<name>/, such as rajpurkar/squad/, where "
-            "`hf download` puts them, and one of your own as <name>/train.jsonl, with `messages` in each row.",
-            2,
-        )
-    return str(path)
-
-
 def check_writable(folder):
     """Stops unless files can be made in ``folder``, which is made if need be."""
     try:
@@ -263,7 +251,7 @@ def check_writable(folder):
         with tempfile.TemporaryFile(dir=str(folder)):
             pass
     except OSError as error:
-        raise Stop(f"can't write to {folder} ({error.strerror}): make it writable, or use a copy elsewhere.") from None
+        raise Stop(f"can't write to {folder} ({error.strerror}): make it writable, or set COURSE_ARTIFACTS.") from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -278,7 +266,8 @@ def make_parser():
     parser = Parser(prog="course.py", description=__doc__.split("\n\n")[0], allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="command", parser_class=Parser)
     run = commands.add_parser("run", help="run the notebooks in order, as a reader would", allow_abbrev=False)
-    run.add_argument("--preset", help="tiny (minutes, offline; the default), cpu (hours), night, or full (a GPU)")
+    run.add_argument("--preset", help="tiny (minutes; the default), cpu (hours), night, laptop, full or large (GPUs)")
+    run.add_argument("--rehearse", action="store_true", help="try the preset's true shapes on little data, and measure")
     run.add_argument("--books", metavar="SRC", help="packaged, hf, or a folder or zip of books")
     run.add_argument("--sft-folder", metavar="DIR", help="copies of the hub's conversations, as DIR/<org>/<name>/")
     run.add_argument("--sft", metavar="WHICH", help="hub: also fine-tune on the hub's conversations; own: only ours")
@@ -289,13 +278,13 @@ def make_parser():
     commands.add_parser("test", help="run the tests; further arguments go to pytest", allow_abbrev=False)
     commands.add_parser("lab", help="open Jupyter Lab; further arguments go to it", allow_abbrev=False)
     chat = commands.add_parser("chat", help="talk to the newest trained model", allow_abbrev=False)
-    chat.add_argument("--preset", help="talk to the model of this preset")
+    chat.add_argument("--preset", help="talk to the model of this preset, or to the one in the box: box")
     chat.add_argument("--web", action="store_true", help="on a page in the browser instead of in the terminal")
     chat.add_argument("--port", help="of the page (7860)")
     chat.add_argument("--system", metavar="TEXT", help="a text that the model is shown before the conversation")
     chat.add_argument("--load", metavar="FILE", help="take up a conversation that /save wrote")
-    doctor = commands.add_parser("doctor", help="hardware, versions, disk, what is made, what a preset costs")
-    doctor.add_argument("--preset", help="tell the cost of this preset alone")
+    doctor = commands.add_parser("doctor", help="hardware, versions, disk, and what is made", allow_abbrev=False)
+    doctor.add_argument("--preset", help="tell what this preset costs here, too: trains a few steps")
     return parser
 
 
@@ -305,35 +294,31 @@ def make_parser():
 def run_command(options):
     """Runs notebooks, after checking everything that can be checked before."""
     import artifacts
-    from course_kit import doctor
+    import presets
+    from course_kit import doctor, rehearsal, run_checks
 
     if options.only and options.start:
         raise Stop("--only and --from exclude each other: give one of them.", 2)
-    preset = options.preset or os.environ.get("COURSE_PRESET") or "tiny"
-    check_preset(preset)
-    if options.limit is not None:
-        if not (options.limit.isdigit() and int(options.limit) > 0):
-            raise Stop(f"--limit {options.limit}: it must be a positive whole number of books.", 2)
-        os.environ["COURSE_LIMIT"] = options.limit
-    if options.books is not None:
-        os.environ["COURSE_BOOKS"] = find_books(options.books)
-    if options.sft is not None:
-        if options.sft not in ("hub", "own"):
-            raise Stop(f"--sft {options.sft}: it must be hub or own.", 2)
-        if options.sft == "own" and options.sft_folder is not None:
-            raise Stop("--sft own and --sft-folder exclude each other: give one of them.", 2)
-        os.environ["COURSE_SFT"] = options.sft
-    if options.sft_folder is not None:
-        os.environ["COURSE_SFT_FOLDER"] = find_sft_folder(options.sft_folder)
+    name = options.preset or os.environ.get("COURSE_PRESET") or "tiny"
+    check_preset(name)
+    try:
+        run_checks.take_options(options)
+    except artifacts.CourseError as error:
+        raise Stop(str(error), 2) from None
     notebooks = select_notebooks(ROOT, options.only, options.start)
-    check_writable(artifacts.artifacts_root() / preset)
-    needed, free = doctor.disk_missing(preset)
+    if options.rehearse:
+        rehearsal.prepare(name, afresh=not (options.only or options.start))
+        name += presets.REHEARSAL
+    os.environ["COURSE_PRESET"] = name
+    check_writable(artifacts.artifacts_root() / name)
+    run_checks.check_same_books(presets.choose(name), [path.parent.name for path in notebooks])
+    needed, free = doctor.disk_missing(name)
     if free < needed:
         raise Stop(
-            f"not enough disk for preset {preset}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free. Free some, "
+            f"not enough disk for preset {name}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free. Free some, "
             "or set COURSE_ARTIFACTS to a folder on a larger disk."
         )
-    command = [course_python(), "-m", "course_kit.runner", "--preset", preset]
+    command = [course_python(), "-m", "course_kit.runner", "--preset", name]
     become(command + (["--in-place"] if options.in_place else []) + notebooks)
 
 
@@ -348,12 +333,16 @@ def lab_command(arguments):
     """Opens Jupyter Lab on the course, with notebooks running in the course's own Python."""
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if not any(argument.endswith(".ipynb") for argument in arguments):
+        arguments = [*arguments, str(ROOT / FIRST_PAGE)]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, where there often is no other user
+        arguments = ["--allow-root", *arguments]
     become([course_python(), "-m", "jupyterlab", "--notebook-dir", ROOT, *arguments])
 
 
 def chat_command(options):
     """Talks to a trained model, in the terminal or on a page."""
-    if options.preset:
+    if options.preset and options.preset != "box":
         check_preset(options.preset)
     if options.port is not None and not (options.port.isdigit() and int(options.port) < 65536):
         raise Stop(f"--port {options.port}: it must be a whole number below 65536.", 2)
@@ -372,8 +361,17 @@ def doctor_command(options):
     become(command + (["--preset", options.preset] if options.preset else []))
 
 
+def complain(error, status):
+    """Prints an error as the one line that it is."""
+    print("course.py: " + " ".join(str(error).split()), file=sys.stderr)
+    return status
+
+
 def main(arguments):
     """Runs one command. Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal of another encoding shows ? instead of failing
+            stream.reconfigure(errors="replace")
     try:
         check_python(sys.version_info)
         sys.path.insert(0, str(PYTHON_FILES))
@@ -393,8 +391,11 @@ def main(arguments):
         else:
             parser.print_help()
     except Stop as stop:
-        print("course.py: " + " ".join(str(stop).split()), file=sys.stderr)
-        return stop.status
+        return complain(stop, stop.status)
+    except RuntimeError as error:
+        if type(error).__name__ != "CourseError":  # which can't be imported before the Python is known to be new enough
+            raise
+        return complain(error, 1)
     except KeyboardInterrupt:
         print("course.py: stopped.", file=sys.stderr)
         return 130

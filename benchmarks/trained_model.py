@@ -84,7 +84,7 @@ def measure(by_kind: bool) -> None:
     exam = trained_model.make_exam()
     model, tokenizer = load_model(models.BOX, "sft")
     texts = (artifacts.require(models.BOX, "books") / "validation_texts.jsonl").read_text(encoding="utf-8")
-    books = [json.loads(line) for line in texts.splitlines()]
+    books = [json.loads(line) for line in texts.strip().split("\n")]
     started = time.monotonic()
     bits = book_loss.bits_per_byte(model, tokenizer, [book["text"] for book in books], progress=True)
     n_bytes = sum(len(book["text"].encode("utf-8")) for book in books)

@@ -7,20 +7,44 @@ Shapes in the comments: B batch, T time, C channels (``n_embd``), H heads, K key
 D head width, V vocabulary, S keys held (cache and new ones together).
 """
 
+import hashlib
 import json
+import math
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 LOGITS_AT_ONCE = 2**24  # that the loss makes: 64 MB in float32
 LOGITS_AT_ONCE_CUDA = 2**25  # the same on a GPU: small products leave it waiting, yet `full` has to fit in 8 GB
+LARGEST = 2**22  # number that a configuration may name, so that a damaged one fails before anything is built
+MODEL_FILES = ("model.safetensors", "config.json")  # that a saved model consists of
 Rotation = tuple[Tensor, Tensor]  # cosines and signed sines of positions, as RotaryEmbedding.at makes them
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """CUDA if there is a GPU, else Apple's MPS, else the CPU; or the device of that name.
+
+    Raises:
+        ValueError: a device was asked for that is not there.
+    """
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = best if name == "auto" else name
+    try:  # torchrun gives each process a GPU of its own
+        device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if kind == "cuda" else kind)
+        if name != "auto":
+            torch.zeros(1, device=device).item()  # the only sure way to know
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise ValueError(f"device={name!r} can't be used here ({reason}): use 'auto', or another torch.") from None
+    return device
 
 
 def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
@@ -42,6 +66,13 @@ def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
     return torch.bfloat16 if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else torch.float32
 
 
+def check_number(name: str, value, whole: bool, low: float, high: float = sys.float_info.max) -> None:
+    """Raises a ValueError, in one line, unless a setting is a (whole) number from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not low <= value <= high:
+        most = f" and at most {high:,}" if high < sys.float_info.max else ""
+        raise ValueError(f"{name} is {value!r}: it must be a {'whole ' * whole}number, at least {low}{most}.")
+
+
 @dataclass(frozen=True)
 class GPTConfig:
     """The shape of a model. Two models with equal configurations can share weights."""
@@ -58,9 +89,11 @@ class GPTConfig:
     head_dim: int | None = None  # channels per head; None takes n_embd / n_head. Some published models differ
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "n_layer", "n_embd", "n_head", "n_kv_head"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        for name, value in asdict(self).items():
+            if name in ("rope_theta", "norm_eps"):
+                check_number(name, value, whole=False, low=1e-12)
+            elif value is not None or name not in ("n_hidden", "head_dim"):
+                check_number(name, value, whole=True, low=1, high=LARGEST)
         if self.head_dim is None and self.n_embd % self.n_head:
             raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head}).")
         if self.n_head % self.n_kv_head:
@@ -297,12 +330,14 @@ class GPT(nn.Module):
         return F.linear(self.hidden(ids, document_ids, cache), self.embedding.weight)  # (B, T, C) -> (B, T, V)
 
     def loss(self, ids: Tensor, targets: Tensor, document_ids: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy in nats over the targets (B, T) that are not -100."""
+        """Mean cross-entropy in nats over the targets (B, T) that are not -100; a ValueError if all are."""
         x, targets = self.hidden(ids, document_ids).flatten(0, 1), targets.flatten()  # (B T, C), (B T,)
         # Most of a conversation is not learned: the costliest product is done for the rest alone. Some ignored rows
         # fill up the number: oneDNN keeps what it prepares for a shape, and ever new shapes would eat the memory.
         learned = targets != -100
         rows = learned.nonzero()[:, 0]
+        if not len(rows):
+            raise ValueError("All targets are -100: there is nothing to learn, and no loss.")
         rows = torch.cat((rows, (~learned).nonzero()[: -len(rows) % 256, 0]))
         x, targets = x[rows], targets[rows]
         most_rows = max(1, (LOGITS_AT_ONCE_CUDA if x.is_cuda else LOGITS_AT_ONCE) // self.config.vocab_size)
@@ -324,27 +359,61 @@ class GPT(nn.Module):
         return KVCache(self.config, batch, length or self.config.context_length, like.device, like.dtype)
 
     def save(self, folder: str | Path) -> None:
-        """Writes ``config.json`` and ``model.safetensors``, each whole or not at all."""
+        """Writes ``config.json`` and ``model.safetensors``: both, or neither with an OSError (the disk is full)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, folder / ".model.safetensors.tmp")
-        (folder / ".config.json.tmp").write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
-        for name in ("model.safetensors", "config.json"):
-            with open(folder / f".{name}.tmp", "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(folder / f".{name}.tmp", folder / name)
+        temporary = [folder / f".{name}.tmp" for name in MODEL_FILES]
+        try:
+            save_file(weights, temporary[0])
+            temporary[1].write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
+            for path in temporary:
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
+            for path, name in zip(temporary, MODEL_FILES, strict=True):  # once both are on disk
+                os.replace(path, folder / name)
+        except SafetensorError as error:
+            raise OSError(f"{folder} can't take the weights; is the disk full? ({error})") from None
+        finally:
+            for path in temporary:
+                path.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: str | Path) -> "GPT":
         """Reads what ``save`` wrote.
 
+        Where a ``manifest.json`` with hashes lies in the folder or above it, both files are compared with it.
+
         Raises:
             ValueError: the folder holds no model of ours, or a damaged one.
         """
+        folder = Path(folder).resolve()
         try:
-            model = cls(GPTConfig(**json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))))
-            model.load_state_dict(load_file(Path(folder, "model.safetensors")))
+            _compare_with_manifest(folder)
+            config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            with safe_open(folder / "model.safetensors", "pt") as file:  # their number, before anything is built
+                n_weights = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            if n_weights != config.n_parameters:
+                raise ValueError(f"{n_weights:,} weights, and by config.json there should be {config.n_parameters:,}")
+            model = cls(config)
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+            if not all(weight.isfinite().all() for weight in model.parameters()):
+                raise ValueError("a weight isn't a finite number")
         except Exception as error:
-            raise ValueError(f"{folder} holds no readable model: {str(error).splitlines()[0]}") from None
+            raise ValueError(
+                f"{folder} holds no readable model: {(str(error) or repr(error)).splitlines()[0]}"
+            ) from None
         return model
+
+
+def _compare_with_manifest(folder: Path) -> None:
+    """Raises a ValueError if a model's files aren't those that a manifest in their folder, or above it, lists."""
+    for above, inside in ((folder, ""), (folder.parent, f"{folder.name}/")):
+        try:
+            listed = json.loads((above / "manifest.json").read_text(encoding="utf-8"))["files"]
+            known = {name: listed[inside + name]["sha256"] for name in MODEL_FILES}
+        except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours
+            continue
+        for name, sha256 in known.items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256:
+                raise ValueError(f"{name} has changed since its manifest.json was written")

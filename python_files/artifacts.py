@@ -5,12 +5,14 @@ temporary name, forced to disk, then renamed. A phase that is done leaves ``mani
 SHA-256 of each of its files, and the phases after it check that manifest before they trust them.
 """
 
+import glob
 import hashlib
 import importlib.util
 import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,28 @@ class MissingArtifact(CourseError):
     """Something that an earlier phase makes is missing or damaged."""
 
 
+class WriteError(CourseError, OSError):
+    """A file can't be written. Also an ``OSError``, with its ``errno``, for whoever asks why."""
+
+    def __init__(self, line: str, errno: int | None = None, strerror: str | None = None) -> None:
+        super().__init__(line, errno, strerror)
+        self.errno, self.strerror = errno, strerror
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
 def course_root() -> Path:
     """The folder that holds ``python_files/``."""
     return Path(__file__).resolve().parent.parent
 
 
 def artifacts_root() -> Path:
-    """``artifacts/`` in the course's folder, or the folder that ``COURSE_ARTIFACTS`` names."""
-    override = os.environ.get("COURSE_ARTIFACTS")
-    return Path(override).resolve() if override else course_root() / "artifacts"
+    """``artifacts/`` in the course's folder, or the folder that ``COURSE_ARTIFACTS`` names.
+
+    A relative name is meant from the course's folder, since each notebook runs in a folder of its own.
+    """
+    return (course_root() / Path(os.environ.get("COURSE_ARTIFACTS") or "artifacts").expanduser()).resolve()
 
 
 def package_folder(name: str) -> Path:
@@ -56,6 +71,13 @@ def package_folder(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+def _place(preset: str, phase: str) -> Path:
+    """``phase_folder`` that makes nothing."""
+    if phase not in MADE_BY:
+        raise ValueError(f"unknown phase {phase!r}: it is one of {', '.join(MADE_BY)}")
+    return artifacts_root() / preset / phase
+
+
 def phase_folder(preset: str, phase: str) -> Path:
     """The folder of one phase's results, such as ``artifacts/tiny/tokenizer``. Made if need be.
 
@@ -63,9 +85,7 @@ def phase_folder(preset: str, phase: str) -> Path:
         ValueError: ``phase`` is not a key of ``MADE_BY``.
         CourseError: the folder can't be written.
     """
-    if phase not in MADE_BY:
-        raise ValueError(f"unknown phase {phase!r}: it is one of {', '.join(MADE_BY)}")
-    folder = artifacts_root() / preset / phase
+    folder = _place(preset, phase)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,8 +104,16 @@ def relative(path: Path) -> str:
     return str(path)
 
 
-def _how_to_make(phase: str) -> str:
-    return f"run the notebooks of {MADE_BY[phase]} first (python course.py run --only {MADE_BY[phase]})"
+def _how_to_make(preset: str, phase: str) -> str:
+    """What to run, beginning with the earliest of the phases up to this one that isn't finished."""
+    before = list(MADE_BY)[: list(MADE_BY).index(phase)]
+    missing = [other for other in before if not (_place(preset, other) / "manifest.json").is_file()]
+    notebooks = MADE_BY[(missing or [phase])[0]]
+    command = "python course.py run"
+    if preset != "box":  # its folders are made by phase 7, whatever the preset
+        command += f" --preset {preset.removesuffix('-rehearsal')}" + " --rehearse" * preset.endswith("-rehearsal")
+    command += f" {'--from' if missing else '--only'} {notebooks}"
+    return f"run the notebooks of {notebooks} first ({command})"
 
 
 def require(preset: str, phase: str, check: bool = True) -> Path:
@@ -97,25 +125,18 @@ def require(preset: str, phase: str, check: bool = True) -> Path:
     Raises:
         MissingArtifact: the phase isn't finished, or a file of it is missing or changed.
     """
-    folder = phase_folder(preset, phase)
-    manifest_file = folder / "manifest.json"
-    if not manifest_file.is_file():
-        raise MissingArtifact(f"Missing {relative(folder)}: {_how_to_make(phase)}.")
-    try:
-        files = read_json(manifest_file)["files"]
-    except (ValueError, KeyError, TypeError):
-        raise MissingArtifact(f"Damaged {relative(manifest_file)}: {_how_to_make(phase)}.") from None
-    for name, entry in files.items():
+    folder = _place(preset, phase)
+    for name, entry in read_manifest(preset, phase)["files"].items():
         path = folder / name
         if not path.is_file():
-            raise MissingArtifact(f"Missing {relative(path)}: {_how_to_make(phase)}.")
+            raise MissingArtifact(f"Missing {relative(path)}: {_how_to_make(preset, phase)}.")
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise MissingArtifact(
-                f"Damaged {relative(path)}: {size} bytes, expected {entry['bytes']}: {_how_to_make(phase)}."
+                f"Damaged {relative(path)}: {size} bytes, expected {entry['bytes']}: {_how_to_make(preset, phase)}."
             )
         if check and sha256(path) != entry["sha256"]:
-            raise MissingArtifact(f"Damaged {relative(path)}: its SHA-256 has changed: {_how_to_make(phase)}.")
+            raise MissingArtifact(f"Damaged {relative(path)}: its SHA-256 has changed: {_how_to_make(preset, phase)}.")
     return folder
 
 
@@ -155,27 +176,68 @@ def read_manifest(preset: str, phase: str) -> dict:
     """The manifest of a finished phase, without checking its files.
 
     Raises:
-        MissingArtifact: the phase isn't finished.
+        MissingArtifact: the phase isn't finished, or its manifest is damaged.
     """
-    path = phase_folder(preset, phase) / "manifest.json"
+    path = _place(preset, phase) / "manifest.json"
     if not path.is_file():
-        raise MissingArtifact(f"Missing {relative(path.parent)}: {_how_to_make(phase)}.")
-    return read_json(path)
+        raise MissingArtifact(f"Missing {relative(path.parent)}: {_how_to_make(preset, phase)}.")
+    try:
+        manifest = read_json(path)
+        for entry in manifest["files"].values():
+            if not isinstance(entry["sha256"], str):
+                raise TypeError
+            entry["bytes"] = int(entry["bytes"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise MissingArtifact(f"Damaged {relative(path)}: {_how_to_make(preset, phase)}.") from None
+    return manifest
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all. The name appears only once the data is on disk."""
+    """Writes a file whole or not at all. The name appears only once the data is on disk.
+
+    What processes that were killed in the middle of it have left of this file goes too.
+
+    Raises:
+        WriteError: the system refuses it, for instance because the disk is full. What was there stays.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        line = f"Can't write {relative(path)} ({error.strerror or error}): what was there before is unchanged."
+        raise WriteError(line, error.errno, error.strerror) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of ``path`` whose process is gone."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError, ValueError, OverflowError):
+            number = int(leftover.name.split(".")[-2])
+            if not _runs(number):
+                leftover.unlink()
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of that number runs. Windows can't be asked, but keeps files that are still open."""
+    try:
+        if os.name != "nt":
+            os.kill(process, 0)
+            return True
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        pass
+    return False
 
 
 def write_text(path: Path, text: str) -> None:
@@ -189,8 +251,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads what ``write_json`` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Reads JSON, with or without a byte order mark.
+
+    Raises:
+        ValueError: it isn't JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise ValueError(f"{Path(path).name} is nested too deeply") from None
 
 
 def sha256(path: Path) -> str:

@@ -155,6 +155,7 @@ class BPETokenizer:
         write_text(folder / "merges.txt", "#version: 0.2\n" + "".join(f"{pair}\n" for pair in merges))
         write_json(folder / "special_tokens_map.json", roles)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **roles}
+        config["padding_side"] = "left"  # prompts that are padded together end together: each is answered as alone
         write_json(folder / "tokenizer_config.json", config)
         files = ["tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"]
         if chat_template is not None:

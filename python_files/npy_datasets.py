@@ -7,8 +7,11 @@ Needs numpy and torch alone.
 Shapes: B rows in a batch, T tokens in a row (``context_length``), N rows in a file.
 """
 
+import errno
 import hashlib
+import json
 import os
+import sqlite3
 import tempfile
 from bisect import bisect_left, insort_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,10 +38,10 @@ def token_dtype(vocab_size: int) -> np.dtype:
 def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file whole or not at all: under a temporary name, to disk, then renamed.
 
-    What a killed process left under that name is written over by the next.
+    What a killed process left under that name is written over by the next. ``write`` gets the open file.
 
-    Args:
-        write: called with the open file.
+    Raises:
+        OSError: the disk is full, or the system refuses otherwise. What was there before stays.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -48,8 +51,36 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # numpy and torch give no number where a disk is full
+        number, reason = getattr(error, "errno", None) or errno.ENOSPC, str(error).split("\n")[0]
+        raise OSError(number, getattr(error, "strerror", None) or reason, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lock(folder: str | Path) -> sqlite3.Connection | None:
+    """Takes a folder for this process alone, until ``close`` is called or the process ends; None if another has it.
+
+    The lock is SQLite's: it is there on every system and ends with its process, however that ends.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    path = Path(folder, ".lock")
+    try:
+        connection = sqlite3.connect(path, timeout=0)
+        connection.execute("BEGIN EXCLUSIVE")
+        return connection
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            return None
+        raise OSError(f"{path}: {error}") from None
 
 
 def save_array(path: str | Path, array: np.ndarray) -> None:
@@ -57,25 +88,37 @@ def save_array(path: str | Path, array: np.ndarray) -> None:
     write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
 
 
-def open_array(path: str | Path, dimensions: int) -> np.ndarray:
-    """Opens a ``.npy`` file without reading it into memory.
+def open_array(path: str | Path, dimensions: int, kind: str = "iu") -> np.ndarray:
+    """Opens a ``.npy`` file, of whole numbers ("iu") or of True and False ("b"), without reading it into memory.
 
     Raises:
-        ValueError: it is missing, cut short, no ``.npy`` file, or not an array of whole numbers of the
-            expected number of dimensions.
+        ValueError: it is missing, cut short, no ``.npy`` file, or an array of another kind or other dimensions.
     """
     path = Path(path)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path.name} can't be read as a .npy file ({error}): make it again.") from None
-    if array.ndim != dimensions or array.dtype.kind not in "iub":
-        raise ValueError(f"{path.name} is {array.dtype} of {array.ndim} dimensions, not whole numbers of {dimensions}.")
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # whichever an odd header meets first
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path.name} can't be read as a .npy file ({reason}): make it again.") from None
+    if array.ndim != dimensions or array.dtype.kind not in kind:
+        wanted = "whole numbers" if kind == "iu" else "True and False"
+        raise ValueError(f"{path.name} is {array.dtype} of {array.ndim} dimensions, not {wanted} of {dimensions}.")
     return array
 
 
+def _compare_with_manifest(files: Sequence[Path]) -> None:
+    """Raises a ValueError if a file isn't the one that the ``manifest.json`` beside it lists, where there is one."""
+    try:
+        listed = json.loads(files[0].with_name("manifest.json").read_text(encoding="utf-8"))["files"]
+        changed = [file.name for file in files if file.name in listed and sha256(file) != listed[file.name]["sha256"]]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours
+        changed = []
+    if changed:
+        raise ValueError(f"{changed[0]} has changed since its manifest.json was written: make it again.")
+
+
 def _check_ids(ids: np.ndarray, vocab_size: int) -> None:
-    for token in (ids.min(), ids.max()):
+    for token in (ids.min(initial=0), ids.max(initial=0)):
         if not 0 <= token < vocab_size:
             raise ValueError(f"Token id {token} is outside the vocabulary of {vocab_size}.")
 
@@ -141,6 +184,8 @@ class _ShuffledRows:
     def __init__(self, n_rows: int, batch_size: int, seed: int, rank: int, world_size: int, split: str):
         if batch_size < 1:
             raise ValueError(f"The batch size is {batch_size}: it must be at least 1.")
+        if seed < 0:
+            raise ValueError(f"The seed is {seed}: it must be at least 0.")
         if batch_size % world_size:
             raise ValueError(f"The global batch of {batch_size} rows can't be shared by {world_size} processes evenly.")
         if n_rows < batch_size:
@@ -154,6 +199,11 @@ class _ShuffledRows:
         """Tells one run's data from another's: other rows, batches or seed, but not the number of processes."""
         facts = f"{self.n_rows} {self.batch_size} {self.seed} ".encode() + first_row.astype(np.int64).tobytes()
         return hashlib.sha256(facts).hexdigest()[:16]
+
+    def check_ids(self, vocab_size: int) -> None:
+        """Reads all files, and raises a ValueError if a token id of theirs is outside the vocabulary."""
+        for tokens in self._tokens:
+            _check_ids(tokens, vocab_size)
 
     def rows(self, step: int) -> np.ndarray:
         """The rows that this rank reads at a step: the same union over all ranks, however many there are."""
@@ -169,7 +219,8 @@ class PretrainDataset(_ShuffledRows):
     """Windows of running text. Targets are the same tokens one place later.
 
     Args:
-        folder: holds ``<split>*.npy``, read in the order of their names as one long text.
+        folder: holds ``<split>*.npy``, read in the order of their names as one long text. If it has a
+            ``manifest.json`` with hashes, they are compared with it.
     """
 
     def __init__(
@@ -187,7 +238,8 @@ class PretrainDataset(_ShuffledRows):
             raise ValueError(f"No {split}*.npy in {Path(folder).name}/: make the shards first (2_Pretraining_Data).")
         if context_length < 1:
             raise ValueError(f"The context length is {context_length}: it must be at least 1.")
-        self.shards = [open_array(file, dimensions=1) for file in files]
+        self.shards = self._tokens = [open_array(file, dimensions=1) for file in files]
+        _compare_with_manifest(files)
         self.context_length = context_length
         self._ends = np.cumsum([len(shard) for shard in self.shards])
         self.n_tokens = int(self._ends[-1])
@@ -208,19 +260,12 @@ class PretrainDataset(_ShuffledRows):
         return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """CUDA if there is a GPU, else Apple's MPS, else the CPU; or the device of that name.
-
-    Raises:
-        ValueError: a device was asked for that is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun gives each process a GPU of its own
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("There is no CUDA GPU here: use device='cpu', or install a CUDA build of torch.")
-    return torch.device(name)
+def sum_over_processes(*numbers: float) -> list[float]:
+    """The sums of numbers over all processes that ``joined_processes`` joined, the same in each."""
+    sums = torch.tensor(numbers, dtype=torch.float64)
+    if dist.is_initialized():
+        dist.all_reduce(sums)
+    return sums.tolist()
 
 
 @contextmanager
@@ -334,12 +379,15 @@ class SFTDataset(_ShuffledRows):
     def __init__(
         self, folder: str | Path, split: str, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1
     ):
-        parts = ("tokens", "mask", "documents")
-        arrays = [open_array(Path(folder, f"{split}_{part}.npy"), dimensions=2) for part in parts]  # each (N, T + 1)
+        parts = {"tokens": "iu", "mask": "b", "documents": "iu"}
+        files = [Path(folder, f"{split}_{part}.npy") for part in parts]
+        arrays = [open_array(file, 2, kind) for file, kind in zip(files, parts.values(), strict=True)]  # (N, T + 1)
+        _compare_with_manifest(files)
         shapes = [array.shape for array in arrays]
-        if len(set(shapes)) > 1:
-            raise ValueError(f"The {split} files disagree, with shapes {shapes} of {parts}: run 5_SFT_Data again.")
+        if len(set(shapes)) > 1 or shapes[0][1] < 2:
+            raise ValueError(f"The {split} files disagree, with shapes {shapes} of {[*parts]}: run 5_SFT_Data again.")
         self.tokens, self.mask, self.documents = arrays
+        self._tokens = [self.tokens]
         self.context_length = self.tokens.shape[1] - 1
         super().__init__(len(self.tokens), batch_size, seed, rank, world_size, split)
         self.fingerprint = self._fingerprint(self.tokens[0])

@@ -1,9 +1,12 @@
-"""The four sizes of the course: one frozen dataclass, so that a whole run is data one can print."""
+"""The sizes of the course: one frozen dataclass, so that a whole run is data one can print."""
 
 import os
 from dataclasses import asdict, dataclass, replace
 
 from artifacts import CourseError
+
+REHEARSAL = "-rehearsal"  # ends the name of a preset that is rehearsed, and of its folder below artifacts/
+REHEARSED_BOOKS = 100  # of the hub or a folder: text enough for the largest vocabulary. Packaged books are all read
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,20 @@ class Preset:
         """Tokens seen in pretraining."""
         return self.pretrain_batch * self.context_length * self.pretrain_steps
 
+    @property
+    def size(self) -> str:
+        """The name that the preset has in ``PRESETS``, when it is rehearsed as well."""
+        return self.name.removesuffix(REHEARSAL)
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether this is a rehearsal of the preset ``size``."""
+        return self.name.endswith(REHEARSAL)
+
+    def few(self, number: int) -> int:
+        """``number``, or in a rehearsal a twentieth of it, at least 2: questions of an exam, batches, characters."""
+        return max(2, number // 20) if self.is_rehearsal else number
+
 
 PRESETS = {
     "tiny": Preset(
@@ -67,36 +84,71 @@ PRESETS = {
         sft_conversations=1_250_000, sft_batch=32, sft_steps=3800, sft_lr=2e-3, sft_matrix_lr=0.02,
         sft_context_length=512, compile=True,
     ),
+    "laptop": Preset(
+        name="laptop", n_layer=12, n_embd=512, n_head=8, n_kv_head=4, context_length=1024, vocab_size=16384,
+        books="hf", book_limit=8000, micro_batch=8,
+        pretrain_batch=128, pretrain_steps=5000, pretrain_lr=2e-3, pretrain_matrix_lr=0.02,
+        sft_conversations=1_250_000, sft_batch=32, sft_steps=2000, sft_lr=1e-3, sft_matrix_lr=0.01,
+        sft_context_length=1024, compile=True,
+    ),
     "full": Preset(
         name="full", n_layer=15, n_embd=768, n_head=12, n_kv_head=12, context_length=1024, vocab_size=32768,
         books="hf", book_limit=None, micro_batch=4,
-        pretrain_batch=256, pretrain_steps=12_000, pretrain_lr=1e-3, pretrain_matrix_lr=0.02,
+        pretrain_batch=256, pretrain_steps=6000, pretrain_lr=1e-3, pretrain_matrix_lr=0.02,
         sft_conversations=500_000, sft_batch=64, sft_steps=1000, sft_lr=5e-4, sft_matrix_lr=0.005,
         sft_context_length=1024,
     ),
+    "large": Preset(
+        name="large", n_layer=24, n_embd=1024, n_head=16, n_kv_head=8, context_length=1024, vocab_size=32768,
+        books="hf", book_limit=None, micro_batch=2,
+        pretrain_batch=512, pretrain_steps=11_000, pretrain_lr=8e-4, pretrain_matrix_lr=0.02,
+        sft_conversations=1_000_000, sft_batch=64, sft_steps=2000, sft_lr=3e-4, sft_matrix_lr=0.003,
+        sft_context_length=1024, compile=True,
+    ),
 }  # fmt: skip
+
+
+def rehearse(preset: Preset) -> Preset:
+    """The preset's true shapes on a thimble of data: to find out in minutes what would stop a run of days.
+
+    Model, context, vocabulary and micro-batch stay. A step takes two micro-batches, so that gradients are added up, and
+    there are so few steps that two of four are followed by nothing else: their time is that of a step alone.
+    """
+    return replace(
+        preset,
+        name=preset.size + REHEARSAL,
+        book_limit=preset.book_limit if preset.books == "packaged" else REHEARSED_BOOKS,
+        pretrain_batch=2 * preset.micro_batch,
+        pretrain_steps=4,
+        sft_conversations=2000,
+        sft_batch=2 * preset.micro_batch,
+        sft_steps=4,
+    )
 
 
 def choose(name: str) -> Preset:
     """The preset to use: ``name``, unless ``course.py run`` set another one in the environment.
 
     ``COURSE_PRESET``, ``COURSE_BOOKS`` and ``COURSE_LIMIT`` override the name, the source of books and the number of
-    books. ``COURSE_SHORT`` cuts both trainings to a fifth: the tests run every cell with it, in a few minutes.
+    books. A name that ends in ``-rehearsal`` (``run --rehearse``) rehearses the preset before it. ``COURSE_SHORT`` cuts
+    both trainings to a fifth: the tests run every cell with it, in a few minutes.
 
     Raises:
         CourseError: there is no preset of that name, or the limit is no positive number.
     """
     name = os.environ.get("COURSE_PRESET") or name
-    if name not in PRESETS:
+    if name.removesuffix(REHEARSAL) not in PRESETS:
         raise CourseError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
-    preset = PRESETS[name]
+    preset = PRESETS[name.removesuffix(REHEARSAL)]
     if books := os.environ.get("COURSE_BOOKS"):
         preset = replace(preset, books=books)
+    if name.endswith(REHEARSAL):
+        preset = rehearse(preset)
     if limit := os.environ.get("COURSE_LIMIT"):
         if not limit.isdigit() or int(limit) == 0:
             raise CourseError(f"COURSE_LIMIT (--limit) is {limit!r}: it must be a positive whole number of books.")
         preset = replace(preset, book_limit=int(limit))
-    if os.environ.get("COURSE_SHORT"):
+    if os.environ.get("COURSE_SHORT") and not preset.is_rehearsal:
         shorter = {name: getattr(preset, name) // 5 for name in ("pretrain_steps", "sft_steps", "sft_conversations")}
         preset = replace(preset, **shorter)
     return preset

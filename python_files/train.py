@@ -2,21 +2,20 @@
 
 A run can be killed at any moment. Started again on the same folder it goes on from its last checkpoint, and
 since datasets have no state (``batch(step)``), the later losses are those of a run that was never stopped.
-Under ``torchrun`` each process learns its share of every batch, and the steps are those of one process alone.
+Under ``torchrun`` each process learns its share of every batch, and the steps are those of one process alone:
+all are inside ``joined_processes`` and read the folder, and the first one evaluates, takes samples and writes.
 """
 
 import argparse
 import csv
-import hashlib
 import inspect
 import json
 import math
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -25,10 +24,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from Dummy_Model import GPT, GPTConfig, choose_precision
-from npy_datasets import IGNORED, PretrainDataset, choose_device, joined_processes, write_whole
+from Dummy_Model import GPT, GPTConfig, check_number, choose_device, choose_precision
+from npy_datasets import IGNORED, PretrainDataset, joined_processes, lock, sha256, sum_over_processes, write_whole
 
 STATE = "step tokens seconds losses val_loss best best_step since_best best_weights files".split()  # in checkpoints
+CHECKPOINT = {*STATE, "facts", "model", "optimizers", "scaler"}
 MOST_OVERFLOWS = 20  # steps in a row in which the gradient may be too large for float16
 
 
@@ -44,7 +44,7 @@ class TrainConfig:
     optimizer: str = "muon"  # "muon": Muon for matrices, AdamW for the rest; "adamw": AdamW for all
     lr: float = 3e-3  # AdamW's peak rate
     matrix_lr: float = 0.02  # Muon's peak rate
-    warmup_steps: int = 20  # of rising rates at the start
+    warmup_steps: int | None = None  # of rising rates at the start; None: 20, or all if there are fewer
     min_lr_ratio: float = 0.0  # the last step's rate as a share of the peak
     weight_decay: float = 0.1  # matrices and embeddings alone
     grad_clip: float = 1.0  # largest norm of the gradient, over all weights; 0: no limit
@@ -63,14 +63,19 @@ class TrainConfig:
     recompute: bool = False  # activation checkpointing: a third more arithmetic for a fraction of the memory
 
     def __post_init__(self) -> None:
-        words = {"optimizer": ("muon", "adamw"), "keep": ("last", "best")}
-        words["precision"] = ("auto", "float32", "bfloat16", "float16")
-        counts = ("max_steps", "micro_batch_size", "eval_every", "eval_batches", "checkpoint_every", "patience")
-        for name, value in asdict(self).items():
-            if value not in words.get(name, (value,)):
-                raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(words[name])}.")
-            if isinstance(value, int | float) and not value >= (name in counts):
-                raise ValueError(f"{name} is {value}: it must be at least {int(name in counts)}.")
+        words = {"optimizer": ("muon", "adamw"), "keep": ("last", "best"), "compile": (False, True)}
+        words |= {"precision": ("auto", "float32", "bfloat16", "float16"), "recompute": (False, True)}
+        limits = {"lr": (1e-9, 1), "matrix_lr": (1e-9, 1), "min_lr_ratio": (0, 1), "weight_decay": (0, 1)}
+        limits |= dict.fromkeys(("sample_every", "checkpoint_minutes"), (0, math.inf))
+        limits |= {"warmup_steps": (0, self.max_steps), "grad_clip": (1e-3 if self.grad_clip else 0, math.inf)}
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name in words and value not in words[name]:
+                raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(str, words[name]))}.")
+            if name not in (*words, "device") and not (value is field.default is None):
+                check_number(name, value, field.type is not float, *limits.get(name, (1, math.inf)))
+        if self.warmup_steps is None:
+            object.__setattr__(self, "warmup_steps", min(20, self.max_steps))
 
 
 class CosineDecay:
@@ -136,12 +141,9 @@ class Muon(torch.optim.Optimizer):
 class Trainer:
     """Trains ``model`` on ``dataset`` and keeps all it needs to go on in ``folder``.
 
-    With several processes (``torchrun``, inside ``joined_processes``) each gives a dataset of its own rank,
-    and the first one alone evaluates, takes samples and writes; all read the folder.
-
     Args:
         model: a ``GPT``, or a module with ``loss(*batch)``, a dataclass ``config`` and ``save(folder)``.
-        dataset: has ``batch(step)``; if it has a ``fingerprint``, a run won't go on with another.
+        dataset: its process's share; has ``batch(step)``. With a ``fingerprint``, a run won't go on with another.
         folder: gets ``log.csv``, ``config.json``, ``checkpoints/``, ``samples.jsonl`` and at the end ``model/``.
         val_dataset: held-out data for ``val_loss``, whole in every process.
         sample: called with the model every ``sample_every`` steps; its text is kept.
@@ -151,6 +153,8 @@ class Trainer:
     def __init__(self, model, dataset, config: TrainConfig, folder, val_dataset=None, sample=None, score=None):
         self.model, self.dataset, self.config, self.folder = model, dataset, config, Path(folder)
         self.val_dataset, self.sample, self.score = val_dataset, sample, score
+        if (config.keep == "best" or config.patience) and not (val_dataset or score):
+            raise ValueError("keep='best' and patience go by evaluations: give the Trainer val_dataset or score.")
         self.device = choose_device(config.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # whatever names no GPU means this one
@@ -166,7 +170,6 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.step, self.tokens, self.seconds, self.losses, self.val_loss = 0, 0, 0.0, [], None
         self.best, self.best_step, self.since_best, self.best_weights = -math.inf, 0, 0, {}
-        # The files beside the checkpoints, as lists of lines.
         self.files = {"log.csv": ["step,tokens,loss,val_loss,lr,grad_norm,seconds,score"], "samples.jsonl": []}
         self._overflows, self._asked_to_stop, self._stop = 0, False, False
 
@@ -183,12 +186,14 @@ class Trainer:
             optimizers.append(Muon(matrices, c.matrix_lr, c.weight_decay, dtype=dtype))
         return optimizers
 
-    def _all_reduce(self, *numbers: float) -> list[float]:
-        """The sums of numbers over all processes, the same in each."""
-        sums = torch.tensor(numbers, dtype=torch.float64)
-        if self.world_size > 1:
-            dist.all_reduce(sums)
-        return sums.tolist()
+    def _checked(self, dataset, step: int) -> tuple[tuple[Tensor, ...], int]:
+        """A batch whose ids are all in the vocabulary, and the number of its targets."""
+        batch, size = dataset.batch(step), getattr(self.model.config, "vocab_size", math.inf)
+        targets = batch[1][batch[1] != IGNORED]
+        low, high = (x.item() for x in torch.cat((batch[0].flatten(), targets)).aminmax())
+        if low < 0 or high >= size:
+            raise TrainingStopped(f"Batch {step} has ids {low} to {high} for a vocabulary of {size}: check vocab_size.")
+        return batch, len(targets)
 
     def _micro_batches(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[list[Tensor], int]]:
         """The parts of a batch that have targets, on the device, each with their number."""
@@ -200,17 +205,13 @@ class Trainer:
     def learn(self, step: int) -> tuple[float, float, int]:
         """One optimizer step on the batch of ``step``. Returns the loss, the gradient's norm and the tokens.
 
-        A gradient too large for float16 moves no weight, and its norm is inf or nan.
-
         Raises:
-            TrainingStopped: a loss or gradient that isn't finite, a spike, or a batch that can't be learned.
+            TrainingStopped: a bad batch, a spike, a loss or gradient that isn't finite (float16's may be, for a while).
         """
-        batch = self.dataset.batch(step)
-        (n_targets,) = self._all_reduce(int((batch[1] != IGNORED).sum()))
-        top, vocab_size = int(max(batch[0].max(), batch[1].max())), getattr(self.model.config, "vocab_size", math.inf)
-        if not n_targets or top >= vocab_size:
-            found = f"{n_targets:.0f} targets, token ids up to {top}, a vocabulary of {vocab_size}"
-            raise TrainingStopped(f"Batch {step} can't be learned ({found}): check the shards and their tokenizer.")
+        batch, n_targets = self._checked(self.dataset, step)
+        (n_targets,) = sum_over_processes(n_targets)
+        if not n_targets:
+            raise TrainingStopped(f"Batch {step} has no target to learn: check the data.")
         loss_sum = torch.zeros((), device=self.device)
         for part, n in self._micro_batches(batch):
             # Weighted by its targets, so that the sum is the mean over the whole batch however it is cut.
@@ -225,7 +226,7 @@ class Trainer:
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf).item()
         # One decision for all optimizers and all processes: half a step would be worse than none.
-        loss, norm, stop = self._all_reduce(loss_sum.item(), norm / self.world_size, self._asked_to_stop)
+        loss, norm, stop = sum_over_processes(loss_sum.item(), norm / self.world_size, self._asked_to_stop)
         limit = self.config.spike_factor * max(self.losses) if len(self.losses) == 32 else math.inf
         good = loss < limit and norm < math.inf
         for optimizer in self.optimizers:
@@ -249,12 +250,14 @@ class Trainer:
         self.model.eval()
         loss_sum, n_targets = 0.0, 0
         for step in range(min(self.config.eval_batches, self.val_dataset.steps_per_epoch)):
-            for part, n in self._micro_batches(self.val_dataset.batch(step)):
+            for part, n in self._micro_batches(self._checked(self.val_dataset, step)[0]):
                 with self.autocast:
                     loss_sum += n * self.model.loss(*part).item()
                 n_targets += n
         self.model.train()
-        return loss_sum / n_targets if n_targets else math.nan
+        if not n_targets:
+            raise TrainingStopped("The held-out data has no target to learn: check the data.")
+        return loss_sum / n_targets
 
     def _measure(self) -> tuple[str, str]:
         """``val_loss`` and ``score`` for the log; where several processes train, the first one measures."""
@@ -264,7 +267,7 @@ class Trainer:
             self.model.eval()
             score = float(self.score(self.model)) if self.score else 0.0
             self.model.train()
-        val_loss, score = self._all_reduce(val_loss, score)
+        val_loss, score = sum_over_processes(val_loss, score)
         self.val_loss = round(val_loss, 6) if self.val_dataset else None
         self.since_best += 1
         if (mark := score if self.score else -val_loss) > self.best:
@@ -296,34 +299,34 @@ class Trainer:
         """Trains to ``max_steps``, from the newest good checkpoint in ``folder`` if there is one.
 
         Returns:
-            ``{"step", "finished", "loss", "val_loss", "seconds", "kept_step"}``; not finished if a signal stopped
-            it; ``kept_step`` is the step whose weights ``model`` and ``model/`` have.
+            step, finished (unless a signal stopped it), loss, val_loss, seconds, and the kept_step of ``model/``.
 
         Raises:
             TrainingStopped: what ``learn`` raises, or the folder holds another run, or another process has it.
         """
-        (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            if self.rank == 0:  # SQLite's lock is there on every system, and ends with the process however that ends
-                lock = stack.enter_context(closing(sqlite3.connect(self.folder / "checkpoints" / ".lock", timeout=0)))
-                try:
-                    lock.execute("BEGIN EXCLUSIVE")
-                except sqlite3.OperationalError:
-                    raise TrainingStopped(f"{self.folder.name}/ is in use: another trainer is at work there.") from None
-            self._resume()
-            self._asked_to_stop = self._stop = False
-            with suppress(ValueError):  # signals can be caught in the main thread alone
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    stack.callback(signal.signal, number, signal.signal(number, self._ask_to_stop))
-            name, total, quiet = self.folder.name, self.config.max_steps, self.rank > 0
-            with tqdm(None, name, total, unit="step", mininterval=1.0, initial=self.step, disable=quiet) as bar:
-                self._train(bar)
-            finished, kept = self._is_finished(), self.step
-            if finished and self.best_weights:
-                self.model.load_state_dict(self.best_weights)
-                kept = self.best_step
-            if finished and self.rank == 0:
-                self.model.save(self.folder / "model")
+        try:
+            with ExitStack() as stack:
+                (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+                if self.rank == 0:
+                    if not (held := lock(self.folder / "checkpoints")):
+                        raise TrainingStopped(f"{self.folder.name}/ is in use: another trainer is at work there.")
+                    stack.callback(held.close)
+                self._resume()
+                self._asked_to_stop = self._stop = False
+                with suppress(ValueError):  # signals can be caught in the main thread alone
+                    for number in (signal.SIGINT, signal.SIGTERM):
+                        stack.callback(signal.signal, number, signal.signal(number, self._ask_to_stop))
+                name, total, quiet = self.folder.name, self.config.max_steps, self.rank > 0
+                with tqdm(None, name, total, unit="step", mininterval=1.0, initial=self.step, disable=quiet) as bar:
+                    self._train(bar)
+                finished, kept = self._is_finished(), self.step
+                if finished and self.config.keep == "best" and self.best_weights:
+                    self.model.load_state_dict(self.best_weights)
+                    kept = self.best_step
+                if finished and self.rank == 0:
+                    self.model.save(self.folder / "model")
+        except OSError as error:
+            raise TrainingStopped(f"Stopped after step {self.step}: {error}. Mend it and run again to go on.") from None
         losses = {"loss": self.losses[-1] if self.losses else None, "val_loss": self.val_loss}
         return {"step": self.step, "finished": finished, **losses, "seconds": self.seconds, "kept_step": kept}
 
@@ -369,22 +372,21 @@ class Trainer:
             state |= {"model": self.model.state_dict(), "scaler": self.scaler.state_dict()}
             state["optimizers"] = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
             folder = self.folder / "checkpoints"
-            try:
-                write_whole(folder / "new.pt", lambda file: torch.save(state, file))
-            except (OSError, RuntimeError) as error:
-                raise TrainingStopped(f"{folder} can't take step {self.step}; is the disk full? ({error})") from None
-            (folder / "new.pt").replace(folder / f"step_{self.step:08d}_{_sha256(folder / 'new.pt')}.pt")
+            write_whole(folder / "new.pt", lambda file: torch.save(state, file))
+            (folder / "new.pt").replace(folder / f"step_{self.step:08d}_{sha256(folder / 'new.pt')}.pt")
             for old in sorted(folder.glob("step_*.pt"))[:-2]:
                 old.unlink()
 
     def _resume(self) -> None:
         """Goes on from the newest checkpoint that is whole; without one, from the beginning."""
         for path in sorted((self.folder / "checkpoints").glob("step_*.pt"), reverse=True):
-            if _sha256(path) == path.stem[-64:]:
-                self._load(torch.load(path, map_location=self.device, weights_only=True))  # data alone, never code
+            whole = sha256(path) == path.stem[-64:]
+            state = torch.load(path, map_location=self.device, weights_only=True) if whole else {}  # data, never code
+            if isinstance(state, dict) and state.keys() >= CHECKPOINT and f"step_{state['step']:08}" in path.stem:
+                self._load(state)
                 break
             print(f"{path.stem[:13]} is damaged: using the one before.", file=sys.stderr)
-        if self._all_reduce(self.step)[0] != self.step * self.world_size:
+        if sum_over_processes(self.step)[0] != self.step * self.world_size:
             raise TrainingStopped("The processes found different checkpoints: use a folder on a disk that all share.")
         files = {**self.files, "config.json": [json.dumps(asdict(self.config), indent=1)]} if self.rank == 0 else {}
         for name, lines in files.items():  # what was logged after the checkpoint will be made again
@@ -401,15 +403,12 @@ class Trainer:
             print(f"{self.folder.name}/ goes on with changed settings: {'; '.join(changed.values())}.", file=sys.stderr)
         for name in STATE:
             setattr(self, name, state[name])
+        if self.config.keep == "best" and not self.best_weights:  # until now it was "last": the best is yet to come
+            self.best, self.since_best = -math.inf, 0
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
         self.scaler.load_state_dict(state["scaler"] or self.scaler.state_dict())  # without one: from its beginning
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_log(path: str | Path) -> list[dict[str, str]]:
@@ -439,6 +438,7 @@ def main(arguments: list[str] | None = None) -> None:
             val = PretrainDataset(a.data, "validation", a.context_length, a.batch_size) if has_val else None
             torch.manual_seed(a.seed)
             model = GPT(GPTConfig(**{name: getattr(a, name) for name in shape}))
+            train.check_ids(a.vocab_size)  # before the first step rather than at the step that meets it
             result = Trainer(model, train, config, a.folder, val).run()
             if rank == 0:
                 print(json.dumps(result))

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,11 +65,22 @@ def test_a_shared_phase_begins_anew_where_nothing_can_be_kept(damage):
 
 @pytest.mark.parametrize("phase, notebook", artifacts.MADE_BY.items())
 def test_a_missing_phase_names_the_notebooks_to_run(phase, notebook):
-    with pytest.raises(artifacts.MissingArtifact, match=notebook) as caught:
+    for before in list(artifacts.MADE_BY)[: list(artifacts.MADE_BY).index(phase)]:
+        made_phase(before)
+    command = rf"\(python course.py run --preset tiny --only {notebook}\)"
+    with pytest.raises(artifacts.MissingArtifact, match=command) as caught:
         artifacts.require("tiny", phase)
     assert "\n" not in str(caught.value)
-    with pytest.raises(artifacts.MissingArtifact, match=notebook):
+    with pytest.raises(artifacts.MissingArtifact, match=command):
         artifacts.read_manifest("tiny", phase)
+
+
+def test_where_several_phases_are_missing_the_earliest_is_named_and_nothing_is_made():
+    for preset, options in (("cpu", "--preset cpu"), ("cpu-rehearsal", "--preset cpu --rehearse")):
+        command = rf"1_Tokenizer first \(python course.py run {options} --from 1_Tokenizer\)"
+        with pytest.raises(artifacts.MissingArtifact, match=command):
+            artifacts.require(preset, "sft")
+        assert not (artifacts.artifacts_root() / preset).exists()
 
 
 def test_begin_withdraws_trust():
@@ -96,11 +110,20 @@ def test_a_changed_file_is_seen_by_its_hash_alone():
         artifacts.require("tiny", "tokenizer")
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"no": "files"}'])
+DAMAGED = [
+    "", "{", "[]", "null", '{"no": "files"}', '{"files": null}', '{"files": ["a.txt"]}', '{"files": {"a.txt": 1}}',
+    '{"files": {"a.txt": {"bytes": 5}}}', '{"files": {"a.txt": {"bytes": "five", "sha256": ""}}}',
+    '{"files": {"a.txt": {"bytes": 5, "sha256": null}}}', "[" * 100_000, "\x00", '{"files": {"a.txt": null}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=lambda damage: damage[:40] or "empty")
 def test_a_damaged_manifest_is_one_line(damage):
     (made_phase() / "manifest.json").write_text(damage, encoding="utf-8")
-    with pytest.raises(artifacts.MissingArtifact, match="1_Tokenizer"):
-        artifacts.require("tiny", "tokenizer")
+    for call in (artifacts.require, artifacts.read_manifest):
+        with pytest.raises(artifacts.MissingArtifact, match="Damaged .*manifest.json: .*1_Tokenizer") as caught:
+            call("tiny", "tokenizer")
+        assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_phase_is_a_programming_error():
@@ -116,10 +139,42 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(artifacts.CourseError, match="Can't write .*kept.txt .No space left on device") as caught:
         artifacts.write_text(path, "new")
+    assert isinstance(caught.value, OSError) and caught.value.errno == 28 and "\n" not in str(caught.value)
+    again = pickle.loads(pickle.dumps(caught.value))  # it may come from another process
+    assert (str(again), again.errno) == (str(caught.value), 28)
     assert path.read_text(encoding="utf-8") == "old"
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["kept.txt"]
+
+
+def test_what_a_killed_process_left_of_a_file_goes_with_the_next_write(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = tmp_path / f".vocab.json.{ended.pid}.tmp"
+    others = [tmp_path / name for name in (f".vocab.json.{os.getppid()}.tmp", f".x.{ended.pid}.tmp", ".vocab.json.tmp")]
+    for path in (dead, *others):
+        path.write_bytes(b"half of it")
+    artifacts.write_text(tmp_path / "vocab.json", "{}")
+    assert not dead.exists() and (tmp_path / "vocab.json").read_text(encoding="utf-8") == "{}"
+    if os.name != "nt":  # where a process that still writes keeps its file by itself
+        assert all(path.exists() for path in others), "of a process that runs, or of another file"
+
+
+def test_json_may_have_a_byte_order_mark(tmp_path):
+    (tmp_path / "j").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert artifacts.read_json(tmp_path / "j") == {"a": 1}
+
+
+def test_the_folder_for_artifacts_is_the_same_wherever_one_stands(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_ARTIFACTS", "elsewhere")
+    here = artifacts.artifacts_root()
+    monkeypatch.chdir(tmp_path)
+    assert artifacts.artifacts_root() == here == artifacts.course_root() / "elsewhere"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("COURSE_ARTIFACTS", "~/mine")
+    assert artifacts.artifacts_root() == (tmp_path / "mine").resolve()
 
 
 def test_text_has_the_same_bytes_on_every_system(tmp_path):

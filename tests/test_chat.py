@@ -178,9 +178,9 @@ def test_a_conversation_is_saved_and_taken_up_again(model, tokenizer, monkeypatc
     play(monkeypatch, tokenizer, "Да , 😀.", "No.")
     session = ChatSession(model, tokenizer, Settings(temperature=0.3, stop=("x",)), system="Be kind.")
     "".join(session.ask("<|end|> 磨坊 \ud83d?"))
-    session.save(tmp_path / "new" / "talk.json")
+    assert session.save(tmp_path / "talk.json") == tmp_path / "talk.json"
     other = ChatSession(model, tokenizer)
-    other.load(tmp_path / "new" / "talk.json")
+    other.load(tmp_path / "talk.json")
     assert other.messages == session.messages
     assert [m["content"] for m in other.messages] == ["<|end|> 磨坊 \ufffd?", "Да, 😀."]
     assert (other.system, other.settings) == (session.system, session.settings)
@@ -212,6 +212,63 @@ def test_files_that_hold_no_conversation_are_refused_and_change_nothing(model, t
         session.load(tmp_path / "talk.json")
     with pytest.raises(CourseError, match="Can't read"):
         session.load(tmp_path / "nothing.json")
-    with pytest.raises(CourseError, match="Can't save"):
+    with pytest.raises(CourseError, match="There is no folder"):
         session.save(tmp_path / "talk.json" / "below.json")
     assert session.messages == before
+
+
+SAVED = {"format": "course conversation 1", "system": "", "settings": {}}
+MESSAGES = [{"role": "user", "content": "a \ud83d"}, {"role": "assistant", "content": "b\0\x1b[2J"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_conversation_that_another_program_saved_is_read(model, tokenizer, tmp_path, encoding):
+    text = json.dumps({**SAVED, "messages": MESSAGES}) + "\r\n"
+    (tmp_path / "talk.json").write_bytes(text.encode(encoding))
+    session = ChatSession(model, tokenizer)
+    session.load(tmp_path / "talk.json")
+    assert [m["content"] for m in session.messages] == ["a \ufffd", "b[2J"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"top_k": 1.5}, {"stop": [1]}, {"seed": [1]}, {"seed": 1.5}, {"stop_loops": "yes"}, {"stop": "x"}, {"top_k": True}]
+    + [{"temperature": float("nan")}, {"temperature": float("inf")}, {"max_new_tokens": 1e3}, {"stop_tokens": ["a"]}],
+)  # fmt: skip
+def test_a_saved_conversation_with_settings_that_cannot_be_is_refused(model, tokenizer, tmp_path, settings):
+    (tmp_path / "talk.json").write_text(json.dumps({**SAVED, "settings": settings, "messages": []}), encoding="utf-8")
+    with pytest.raises(CourseError, match="no saved conversation"):
+        ChatSession(model, tokenizer).load(tmp_path / "talk.json")
+
+
+def test_nesting_without_end_a_device_and_a_null_byte_are_refused(model, tokenizer, tmp_path):
+    session = ChatSession(model, tokenizer)
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
+    for path in (tmp_path / "deep.json", tmp_path, "/dev/zero", "a\0b", "~nobody-of-this-name/x.json", ""):
+        with pytest.raises(CourseError) as error:
+            session.load(path)
+        assert "\n" not in str(error.value)
+
+
+def test_saving_makes_no_folder_replaces_nothing_else_and_knows_the_home_folder(
+    model, tokenizer, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    play(monkeypatch, tokenizer, "Yes.")
+    session = ChatSession(model, tokenizer, system="half \ud83d")
+    "".join(session.ask("Is it?"))
+    (tmp_path / "notes.json").write_text('{"mine": 1}', encoding="utf-8")
+    before = sorted(tmp_path.iterdir())
+    for path, reason in (
+        (tmp_path / "new" / "talk.json", "There is no folder"), ("~/new/talk.json", "There is no folder"),
+        (tmp_path, "is a folder"), (tmp_path / "notes.json", "holds no saved conversation"), ("a\0b", "Can't save"),
+        ("~nobody-of-this-name/x.json", "There is no folder"), (tmp_path / ("n" * 300), "Can't save"),
+    ):  # fmt: skip
+        with pytest.raises(CourseError, match=reason):
+            session.save(path)
+    assert sorted(tmp_path.iterdir()) == before
+    assert session.save('"~/my talk.json"') == tmp_path / "my talk.json"
+    session.save("~/my talk.json")  # again
+    session.load("~/my talk.json")
+    assert session.system == "half \ufffd" and len(session.messages) == 2

@@ -1,6 +1,7 @@
 """Finding the model, and talking to it in a terminal."""
 
 import contextlib
+import io
 import json
 import os
 import select
@@ -99,6 +100,17 @@ def test_ctrl_c_ends_the_answer_and_not_the_chat(model, tokenizer, monkeypatch, 
     terminal.chat(session)
     assert [m["content"] for m in session.messages] == ["hello", "One", "again", "Two"]
     assert "(stopped)" in capsys.readouterr().out
+
+
+def test_the_box_is_a_preset_of_its_own_whatever_was_trained(model, tokenizer, shelf, tmp_path, monkeypatch, capsys):
+    save_model(model, tokenizer, "tiny")
+    other = save_model(small_model(tokenizer, context=128), tokenizer, "cpu")
+    monkeypatch.setattr(models, "box_folder", lambda: other / "model")
+    monkeypatch.setattr(terminal, "box_folder", lambda: other / "model")
+    monkeypatch.setattr("sys.stdin", io.StringIO("/quit\n"))
+    assert terminal.main(["--preset", "box"]) == 0
+    told = capsys.readouterr().out
+    assert "The model in the box" in told and "No chat model has been trained" not in told
 
 
 def test_without_a_model_the_chat_says_so_in_one_line(shelf, capsys, no_box):
@@ -224,3 +236,61 @@ def test_a_backslash_goes_on_with_the_next_line_and_again_asks_anew(model, token
     for part in ("First.", "Second\ufffd[2J.", "(from the next question on)", "/save needs the name", "starts a new"):
         assert part in output
     assert "\x1b" not in output
+
+
+@pytest.mark.parametrize("leaving", ["exit", "quit", " QUIT ", "/exit", "/quit", "exit\\"])
+def test_exit_and_quit_typed_alone_leave(model, tokenizer, monkeypatch, leaving):
+    lines = iter(["how do I quit smoking?", leaving, "", "never asked"])
+    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
+    play(monkeypatch, tokenizer, "First.", "Second.")
+    session = ChatSession(model, tokenizer)
+    terminal.chat(session)
+    assert [m["content"] for m in session.messages] == ["how do I quit smoking?", "First."]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals of this kind")
+@pytest.mark.parametrize("bracketed", [True, False])
+def test_a_pasted_text_is_one_message_with_its_indentation(tokenizer, shelf, tmp_path, bracketed):
+    save_model(small_model(tokenizer, context=2048), tokenizer, "tiny")
+    screen = Terminal("--preset", "tiny")
+    text = "def mill():\n    return 'late \\\\'\n\n\tif so:\n  /quit"
+    try:
+        screen.wait_for("> ")
+        screen.type("/settings max_new_tokens=3\n")
+        screen.wait_for("max_new_tokens=3")
+        screen.wait_for("> ")
+        screen.type(f"\x1b[200~{text}\x1b[201~\n" if bracketed else f"{text}\n")
+        screen.wait_for("/quit")
+        screen.wait_for("> ")
+        screen.type(f"/save {tmp_path / 'talk.json'}\n")
+        screen.wait_for("messages saved")
+        screen.wait_for("> ")
+        screen.type("exit\n")
+        assert screen.process.wait(timeout=20) == 0
+    finally:
+        screen.process.kill()
+        screen.process.wait()
+        os.close(screen.end)
+    saved = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))["messages"]
+    assert [m["content"] for m in saved if m["role"] == "user"] == [text]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_piped_input_of_any_kind_is_answered(tokenizer, shelf, tmp_path, encoding):
+    """A byte order mark, halves of characters, null bytes, escapes, another encoding: nothing ends the chat."""
+    save_model(small_model(tokenizer, context=512), tokenizer, "tiny")
+    lines = [
+        b"\xef\xbb\xbf/settings max_new_tokens=2", b"\xff\xfe", "磨坊 🙂".encode(), b"a\0b\x1b[2J",
+        b"\0", b"\xed\xa0\xbd",
+        b"/settings temperature=1e-50", b"the mill", b"/settings temperature=nan", b"/settings seed=1.5",
+        b"/settings stop_loops=maybe", b"/settings temperature=inf", b"/settings top_k=0", "/system 🙂\0".encode(),
+        b"/save a\0b/c", b"/load /dev/zero", b"/save", b"\x1b[A", f"/save {tmp_path}/talk.json".encode(), b"exit",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python_files"), "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "chat.terminal", "--preset", "tiny"]
+    done = subprocess.run(command, input=b"\n".join(lines), env=environment, capture_output=True, timeout=200)
+    assert done.returncode == 0 and b"Traceback" not in done.stdout + done.stderr, done.stderr
+    assert b"\x1b" not in done.stdout and b"messages saved to" in done.stdout
+    assert done.stdout.count(b"it must be a number") == 2
+    if encoding == "utf-8":  # the byte order mark before the first command went
+        assert b"max_new_tokens=2" in done.stdout

@@ -46,6 +46,11 @@ def test_what_is_missing_or_too_old_is_named(requirements):
     assert colab.missing(requirements) == ["old==1.10.0", "missing==3"]
 
 
+def test_what_runs_the_notebook_there_is_left_alone(requirements):
+    requirements.write_text("ipykernel==9.0\nJupyterLab==9.0\nmissing==3\n")
+    assert colab.missing(requirements) == ["missing==3"]
+
+
 def test_elsewhere_nothing_is_installed(requirements, monkeypatch):
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
     commands = pip(monkeypatch)

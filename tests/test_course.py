@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_kit import doctor
 
+KIT = ("__init__", "doctor", "memory", "outputs", "progress", "rehearsal", "run_checks", "runner")
 SETUP = """import sys
 
 sys.path[:0] = ["../python_files", "python_files"]
@@ -46,7 +46,7 @@ def toy(tmp_path):
     for name in ("course.py", "requirements.txt"):
         shutil.copy(ROOT / name, root)
     (root / "python_files" / "course_kit").mkdir()
-    parts = [f"course_kit/{name}" for name in ("__init__", "doctor", "runner", "outputs")]
+    parts = [f"course_kit/{name}" for name in KIT]
     for name in ("artifacts", "presets", *parts):
         shutil.copy(ROOT / "python_files" / f"{name}.py", root / "python_files" / f"{name}.py")
 
@@ -68,7 +68,7 @@ def one_line(done: subprocess.CompletedProcess, status: int, *words: str) -> Non
 
 
 BAD = {
-    "run --preset huge": (2, "'huge'", "tiny, cpu, night, full"),
+    "run --preset huge": (2, "'huge'", "tiny, cpu, night, laptop, full, large"),
     "run --preset": (2, "--preset"),
     "run --only 8_Deployment": (2, "8_Deployment", "7_Sampling"),
     "run --only Sampling": (2, "Sampling"),
@@ -96,21 +96,6 @@ def test_bad_input_is_one_line_and_makes_nothing(course, toy, arguments, expecte
     one_line(course(*arguments.split(), root=toy.root), *expected)
     assert [path for path in sorted(toy.root.rglob("*.*")) if path.suffix != ".pyc"] == before
     assert not Path(os.environ["COURSE_ARTIFACTS"]).exists()
-
-
-def test_books_may_be_a_folder_or_a_zip_but_not_nothing(command, tmp_path, monkeypatch):
-    assert command.find_books("packaged") == "packaged" and command.find_books("hf") == "hf"
-    (tmp_path / "shelf").mkdir()
-    with pytest.raises(command.Stop, match="empty"):
-        command.find_books(str(tmp_path / "shelf"))
-    (tmp_path / "shelf" / "1.txt").write_text("A book", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    assert command.find_books("shelf") == str((tmp_path / "shelf").resolve())  # notebooks run elsewhere
-    with pytest.raises(command.Stop, match="neither a folder nor a zip"):
-        command.find_books("shelf/1.txt")
-    with zipfile.ZipFile("shelf.zip", "w") as archive:
-        archive.write("shelf/1.txt")
-    assert command.find_books("shelf.zip") == str((tmp_path / "shelf.zip").resolve())
 
 
 def test_no_arguments_shows_the_commands(course):
@@ -256,13 +241,44 @@ def test_pips_own_reason_is_passed_on(command, tmp_path, monkeypatch):
         command.install(sys.executable)
 
 
-def test_the_folder_of_conversations_must_hold_data_sets(command, tmp_path, monkeypatch):
-    (tmp_path / "copies" / "google").mkdir(parents=True)
-    with pytest.raises(command.Stop, match="no data sets in it"):
-        command.find_sft_folder(str(tmp_path / "copies"))
-    (tmp_path / "copies" / "google" / "boolq").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert command.find_sft_folder("copies") == str((tmp_path / "copies").resolve())  # notebooks run elsewhere
+def test_the_readers_own_python_is_used_as_it_is(command, monkeypatch):
+    monkeypatch.setattr(command, "make_environment", lambda folder: pytest.fail("an environment was made"))
+    monkeypatch.setattr(doctor, "unmet_pins", lambda requirements: {"torch": "2.9.0"})
+    monkeypatch.setenv("COURSE_PYTHON", sys.executable)
+    assert command.course_python() == sys.executable
+    monkeypatch.setenv("COURSE_PYTHON", "/no/such/python")
+    with pytest.raises(command.Stop, match="COURSE_PYTHON is /no/such/python"):
+        command.course_python()
+
+
+@pytest.mark.parametrize(("codes", "works"), [([0], True), ([1, 0], True), ([1, 1], False)])
+def test_an_environment_without_pip_gets_one_or_says_so(command, monkeypatch, codes, works):
+    asked = []
+
+    def run(arguments, **options):
+        asked.append(arguments[2])
+        return SimpleNamespace(returncode=codes[len(asked) - 1])
+
+    monkeypatch.setattr(command.subprocess, "run", run)
+    if works:
+        command.with_pip("python")
+    else:
+        with pytest.raises(command.Stop, match="has no pip"):
+            command.with_pip("python")
+    assert asked == ["pip", "ensurepip"][: len(codes)]
+
+
+def test_lab_opens_the_first_page_and_runs_as_root(command, monkeypatch):
+    seen = []
+    monkeypatch.setattr(command, "become", seen.append)
+    monkeypatch.setattr(command, "course_python", lambda: "python")
+    monkeypatch.setattr(command.os, "geteuid", lambda: 0, raising=False)
+    command.lab_command(["--no-browser"])
+    assert "--allow-root" in seen[0] and seen[0][-2:] == ["--no-browser", str(command.ROOT / command.FIRST_PAGE)]
+    assert (command.ROOT / command.FIRST_PAGE).is_file()
+    monkeypatch.setattr(command.os, "geteuid", lambda: 1000, raising=False)
+    command.lab_command(["mine.ipynb"])
+    assert "--allow-root" not in seen[1] and seen[1][-1] == "mine.ipynb"
 
 
 def test_phases_and_notebooks_are_chosen_in_order(command, toy):
@@ -346,7 +362,8 @@ def test_a_course_error_is_its_one_line(course, toy):
     toy("7_Sampling", "1_page.ipynb", "import artifacts\nartifacts.require(preset.name, 'sft')")
     done = course("run", root=toy.root)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("7_Sampling/1_page.ipynb cell 2: Missing ") and "6_SFT_Training" in done.stderr
+    assert done.stderr.startswith("7_Sampling/1_page.ipynb cell 2: Missing ")
+    assert "(python course.py run --preset tiny --from 1_Tokenizer)" in done.stderr
 
 
 def test_a_process_that_dies_is_one_line(course, toy):
@@ -393,28 +410,7 @@ def test_ctrl_c_reaches_the_cell_and_leaves_no_process(toy):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and said.count("\n") == 1 and said.startswith("Stopped.")
+    assert said.endswith("python course.py run --preset tiny --from 1_Tokenizer\n")
     assert (folder / "saved").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((folder / "pid").read_text()), 0)
-
-
-def test_doctor_tells_the_machine_and_what_is_made(course, tmp_path):
-    import artifacts
-
-    folder = artifacts.phase_folder("tiny", "tokenizer")
-    artifacts.write_text(folder / "a.txt", "x" * 2_000_000)
-    artifacts.finish(folder, ["a.txt"], vocab_size=4096)
-    artifacts.write_text(artifacts.phase_folder("tiny", "books") / "half", "x")
-    done = course("doctor", "--preset", "tiny")
-    assert done.returncode == 0, done.stderr
-    for words in (
-        "Python",
-        "torch",
-        "CPU cores",
-        "GB memory",
-        "GB free",
-        "tiny needs up to",
-        "2.0 MB, vocab_size 4096",
-    ):
-        assert words in done.stdout
-    assert "under way or interrupted" in done.stdout and "Made at preset full: nothing yet" in done.stdout

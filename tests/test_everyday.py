@@ -197,6 +197,41 @@ def test_questions_are_typed_as_people_type_and_stay_the_question():
     assert everyday.with_typo("a to I", rng) == "a to I"  # nothing long enough to slip in
 
 
+def _frame_of(message, text, question):
+    """What stands around a passage and its question."""
+    left = message.lower().replace(text.lower(), "<text>")
+    return left.replace(question.lower(), "<question>")
+
+
+def test_a_quarter_of_the_passages_are_announced_labeled_or_quoted():
+    text, question, rng = "Kim has a dog. It is old.", "Who has a dog?", random.Random(8)
+    frames = Counter(_frame_of(everyday.with_question(text, question, rng), text, question) for _ in range(6000))
+    plain = {"<text> <question>", "<text>\n<question>", "<text>\n\n<question>",
+             "<question> <text>", "<question>\n<text>", "<question>\n\n<text>"}  # fmt: skip
+    framed = {frame: n for frame, n in frames.items() if frame not in plain}
+    assert 0.2 < sum(framed.values()) / 6000 < 0.3 and len(framed) >= 40 and max(framed.values()) < 150
+    assert all(frame.count("<text>") == frame.count("<question>") == 1 for frame in frames), frames
+    for part in ("read this", "according to the text, <question>", '"<text>"', "text: <text>", "i have this note"):
+        assert any(part in frame for frame in framed), part
+
+
+def test_a_frame_fits_the_passage_and_the_question():
+    rng = random.Random(9)
+    chat, said = "A talk:\nKim: Hi.\nTom: Bye.", 'Kim said "no" to Tom.'
+    for _ in range(2000):
+        for text in (chat, said, "Milk\nEggs"):
+            message = everyday.with_question(text, "so, who is Kim", rng)
+            at = message.lower().index("so, who is kim")
+            assert text in message or text.lower() in message.lower()
+            assert message[at + 14 :].strip(" ") == "" or message[at + 14] == "\n", (
+                message
+            )  # no mark: a line of its own
+            assert "text, so" not in message and "wrote, so" not in message and f'"{said}"' not in message
+            assert text is said or not re.search(r"Bye\. \S|Eggs \S", message), message  # the last line stays one
+    asked = {everyday.with_question("Kim is old.", "Who is old?", rng) for _ in range(2000)}
+    assert any("According to the text, who is old?" in message for message in asked)
+
+
 def test_what_is_added_fits_what_is_said():
     rng = random.Random(6)
     for text, never in (

@@ -39,12 +39,14 @@ json.dump([[run([cell]) for cell in work["cells"]], [run(attempt) for attempt in
 
 # Slightly wrong solutions, most of them the mistakes that the solutions warn of: (lesson, exercise): (right, wrong).
 MISTAKES = {
-    ("1_Tokenizer/0_before_we_start", 1): ("context + 1]", "context]"),
-    ("1_Tokenizer/0_before_we_start", 2): ("if before == character", "if after == character"),
-    ("1_Tokenizer/1_byte_pair_encoding", 1): ('token.startswith(b" ")', 'token[0] == b" "'),
-    ("1_Tokenizer/1_byte_pair_encoding", 2): ("min(", "max("),
+    ("1_Tokenizer/0_before_we_start", 1): ("counts += extra", "counts = counts.clamp(min=extra)"),
+    ("1_Tokenizer/0_before_we_start", 2): ("table[unseen[:-1]], unseen[1:]", "table[ids[:-1]], ids[1:]"),
+    ("1_Tokenizer/1_byte_pair_encoding", 1): ("min(joins)[1]", "joins[0][1]"),
+    ("1_Tokenizer/1_byte_pair_encoding", 2): ('other.encode("utf-8")) /', "other) /"),
     ("2_Pretraining_Data/1_books_to_shards", 1): (" - 1)", ")"),
-    ("2_Pretraining_Data/1_books_to_shards", 2): ("len(letters)", "len(text)"),
+    ("2_Pretraining_Data/1_books_to_shards", 2): ('" " + " ".join(words) + " "', '" ".join(words)'),
+    ("2_Pretraining_Data/2_library_hygiene", 1): ("min(a, b)", "max(a, b)"),
+    ("2_Pretraining_Data/2_library_hygiene", 2): ("value >= threshold", "value > threshold"),
     ("3_Model_Pipeline/0_tensors_and_gradients", 1): ("        w.grad = b.grad = None\n", ""),
     ("3_Model_Pipeline/0_tensors_and_gradients", 2): (
         "x = self.embedding(pairs).flatten(1)",
@@ -58,20 +60,25 @@ MISTAKES = {
     ("3_Model_Pipeline/3_data_loss_and_optimizers", 2): ("(step + 1)", "step"),
     ("4_Pretraining/1_pretrain", 1): ('float(row["val_loss"])', 'row["val_loss"]'),
     ("4_Pretraining/1_pretrain", 2): ("else loss)", "else (1 - keep) * loss)"),
+    ("4_Pretraining/1_pretrain", 3): ("sum(losses[-5:]) / 5", "losses[0]"),
     ("5_SFT_Data/0_before_we_start", 1): ("source.about * source.weight", "source.about"),
-    ("5_SFT_Data/0_before_we_start", 2): ("/ id", '/ id.split("/")[1]'),
+    ("5_SFT_Data/0_before_we_start", 2): ("roles[i % 2]", "roles[1 - i % 2]"),
     ("5_SFT_Data/1_conversations", 1): ("len(ids)", "(len(ids) - 1)"),
     ("5_SFT_Data/1_conversations", 2): ("range(i + 1)", "range(i)"),
     ("5_SFT_Data/2_eleven_datasets", 1): ('row.get("solution")', 'row["solution"]'),
-    ("5_SFT_Data/2_eleven_datasets", 2): ("len(words) - 2", "len(words)"),
+    ("5_SFT_Data/2_eleven_datasets", 2): ("in last) / len(last)", "in {*last}) / len({*last})"),
     ("6_SFT_Training/1_finetune", 1): ("math.exp(-loss)", "1 - loss"),
     ("6_SFT_Training/1_finetune", 2): ('" ".join', '"".join'),
+    ("6_SFT_Training/2_what_if", 1): (".strip()", ""),
+    ("6_SFT_Training/2_what_if", 2): ("copy.deepcopy(base)", "base"),
     ("7_Sampling/1_talk_to_your_model", 1): ("share * max(odds)", "share"),
     ("7_Sampling/1_talk_to_your_model", 2): ("dart < end", "dart <= end"),
     ("7_Sampling/2_how_good_is_it", 1): ('text.encode("utf-8")', "text"),
     ("7_Sampling/2_how_good_is_it", 2): ("len(runs) if", "len(words) if"),
     ("7_Sampling/3_take_it_with_you", 1): ('".attention.", ".self_attn."', '"attention", "self_attn"'),
     ("7_Sampling/3_take_it_with_you", 2): ("data[2:]", "data[:2]"),
+    ("7_Sampling/4_what_comes_next", 1): ("(chosen - ref_chosen) - (rejected - ref_rejected)", "chosen - rejected"),
+    ("7_Sampling/4_what_comes_next", 2): ("value / tokens", "value"),
 }
 
 

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import re
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -93,6 +95,39 @@ def test_generate_gives_our_tokens(name, models, tokenizer, shelf):
         assert ended or len(made) == room
     if name == "trained":
         assert sum(chat_format.answer_text(answer, tokenizer) == "By the mill." for answer in ours) > 12
+
+
+def test_prompts_padded_together_get_the_answers_they_get_alone(tokenizer, shelf):
+    theirs, made = (
+        transformers.AutoTokenizer.from_pretrained(shelf / "trained" / "hf"),
+        opened(shelf / "trained" / "hf"),
+    )
+    chats = [chat for chat in CHATS if len(chat_format.prompt_ids(chat, tokenizer)) < CONTEXT - 12][:6]
+
+    def answers(inputs):
+        rows = made.generate(**inputs, max_new_tokens=10)[:, inputs["input_ids"].shape[1] :]
+        return [theirs.decode(row, skip_special_tokens=True) for row in rows]
+
+    ask = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+    alone = [answers(theirs.apply_chat_template([chat], **ask))[0] for chat in chats]
+    together = theirs.apply_chat_template(chats, padding=True, **ask)
+    assert not together["attention_mask"].all() and answers(together) == alone
+
+
+def test_an_exported_folder_is_exported_again_in_another_dtype(shelf, tmp_path):
+    huggingface.to_huggingface(shelf / "trained" / "hf", tmp_path / "half", "bfloat16")
+    huggingface.to_huggingface(shelf / "trained" / "model", tmp_path / "expected", "bfloat16")
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
+        assert (tmp_path / "half" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes(), name
+
+
+def test_transformers_finds_the_answer_in_what_is_generated(tokenizer, shelf):
+    """As ``transformers serve`` does it. Of a Qwen3 it would expect Qwen's marks, and answer with the whole prompt."""
+    theirs = transformers.AutoTokenizer.from_pretrained(shelf / "trained" / "hf")
+    prompt = theirs.decode(theirs.apply_chat_template(CHATS[0], add_generation_prompt=True)["input_ids"])
+    for end in [[], *([id] for id in tokenizer.special.values())]:
+        made = [*tokenizer.encode(" By the mill.\n  Or not."), *end]
+        assert theirs.parse_response(made, prefix=prompt) == {"role": "assistant", "content": "By the mill.\n  Or not."}
 
 
 def test_an_answer_ends_at_every_special_token(tokenizer, shelf):
@@ -227,7 +262,6 @@ def test_what_is_no_model_of_ours_is_one_line(shelf, models, tokenizer, tmp_path
             assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
 
     refused("Missing .*config.json: name the folder of a finished model", tmp_path / "nothing")
-    refused(r"in the Hugging Face format \(qwen3\) already", shelf / "random" / "hf")
     broken = write_model(models["random"], tokenizer, tmp_path / "broken")
     (broken / "tokenizer.json").unlink()
     refused("Missing .*tokenizer.json", broken)
@@ -269,3 +303,21 @@ def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path, capsys):
     assert main([str(tmp_path / "nothing"), str(tmp_path / "hf")]) == 1
     told = capsys.readouterr()
     assert told.out == "" and told.err.count("\n") == 1 and "Missing" in told.err
+
+
+def test_the_command_line_knows_the_home_folder_and_prints_in_any_encoding(shelf, tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "PYTHONIOENCODING": "cp1252"}
+    environment |= {"PYTHONPATH": str(Path(folders.__file__).parent.parent)}
+    command = [sys.executable, "-m", "export", shelf / "random" / "hf", "~/модель", "--gguf=~/модель.gguf"]
+    done = subprocess.run(command, env=environment, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["модель", "модель.gguf"]
+
+
+def test_a_gguf_file_alone_is_enough_and_nothing_at_all_is_refused(shelf, tmp_path, capsys):
+    assert main([str(shelf / "random" / "model"), "--gguf", str(tmp_path / "m.gguf")]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"]
+    for arguments in ([], ["a\0b"], ["~nobody-of-this-name/x"]):
+        with pytest.raises(SystemExit):
+            main([str(shelf / "random" / "model"), *arguments])
+    assert "Traceback" not in capsys.readouterr().err

@@ -22,7 +22,7 @@ from chat.generation import generate_batch
 from conversations import chat_format
 from Dummy_Model import GPT
 from export.gguf_file import plain_chat_template, to_gguf
-from export.huggingface import weight_names
+from export.huggingface import to_huggingface, weight_names
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,16 @@ def test_a_template_without_escapes_lets_no_text_forge_a_turn(text, tokenizer):
         spaced = spaced.replace(name, "< " + name[1:])
     assert (spaced == text) == (text in HARMLESS)
     assert tokens_of(prompt, tokenizer) == chat_format.prompt_ids([{"role": "user", "content": spaced}], tokenizer)
+
+
+def test_an_exported_folder_gives_the_same_file(shelf, tmp_path):
+    to_huggingface(shelf / "trained", tmp_path / "hf")
+    again = to_gguf(tmp_path / "hf", tmp_path / "again" / "m.gguf")
+    assert again.read_bytes() == to_gguf(shelf / "trained", tmp_path / "m.gguf").read_bytes()
+    (tmp_path / "hf" / "model.safetensors").write_bytes(b"spoiled")
+    with pytest.raises(CourseError, match="missing or damaged"):
+        to_gguf(tmp_path / "hf", tmp_path / "n.gguf")
+    assert not (tmp_path / "n.gguf").exists()
 
 
 def test_a_failed_run_leaves_the_earlier_file(shelf, tmp_path, monkeypatch):

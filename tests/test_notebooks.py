@@ -75,5 +75,5 @@ def test_a_phase_without_its_forerunners_says_what_to_run(course, tmp_path):
     assert (
         done.stderr.count("\n") == 1
         and "run the notebooks of " in done.stderr
-        and "course.py run --only" in done.stderr
+        and "course.py run --preset tiny --from 1_Tokenizer" in done.stderr
     )

@@ -127,7 +127,7 @@ def test_commands_are_such_as_can_be_typed(page, course):
         assert options.command in ("test", "lab") or not further, line
         for phase in (getattr(options, "only", None), getattr(options, "start", None)):
             assert phase in (None, "PHASE") or course.find_phase(phase, course.phase_folders(ROOT))
-        assert getattr(options, "preset", None) in (None, "P", *PRESETS), line
+        assert getattr(options, "preset", None) in (None, "P", "box", *PRESETS), line
     for script in re.findall(r"python (benchmarks/\w+\.py)", text_of(page)):
         assert (ROOT / script).is_file(), script
     for module in re.findall(r"python -m ((?:conversations|course_kit|export|chat)[\w.]*)", text_of(page)):

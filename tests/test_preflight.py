@@ -52,11 +52,11 @@ def fake(monkeypatch, few: Measured, more: Measured):
 def test_a_laptops_gpu_gets_a_micro_batch_of_its_own(monkeypatch):
     fake(monkeypatch, at(1, 2.8e9), at(2, 3.3e9))
     full = PRESETS["full"]
-    assert cost(full, memory=8e9).micro_batch == 8
-    assert cost(full, memory=80e9).micro_batch == 128
+    assert cost(full, fit=8e9).micro_batch == 8
+    assert cost(full, fit=80e9).micro_batch == 128
     with pytest.raises(CourseError, match="choose a smaller preset"):
-        cost(full, memory=2e9)
-    assert "8 rows at once (8.0 GB are free)" in report(full, memory=8e9)
+        cost(full, fit=2e9)
+    assert "8 rows at once (8.0 GB are free)" in report(full, fit=8e9)
 
 
 def test_hours_are_those_of_the_whole_batch(monkeypatch):
@@ -68,13 +68,47 @@ def test_hours_are_those_of_the_whole_batch(monkeypatch):
     assert c.sft_seconds == pytest.approx(full.sft_steps * (0.5 + 64 * 0.25))
 
 
-def test_real_steps_are_measured():
-    one = measure(SMALL, 2, steps=1)
+def test_the_two_measurements_differ_in_their_rows(monkeypatch):
+    """Else the difference of two equal steps, which is noise, would be taken for what a row costs."""
+    seen = []
+
+    def steps(preset, rows, passes):
+        seen.append(rows * passes)
+        return 0.5 + 0.05 * rows * passes
+
+    monkeypatch.setattr(preflight, "choose_device", lambda: torch.device("cuda"))  # measures in this process
+    for name in ("empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 10**9)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10**11, 10**11))
+    monkeypatch.setattr(preflight, "_train_steps", steps)
+    for name, preset in PRESETS.items():
+        c = cost(preset)
+        assert seen[-1] > seen[-2], name
+        assert (c.step_seconds, c.row_seconds) == (pytest.approx(0.5), pytest.approx(0.05)), name
+
+
+def test_the_fastest_step_counts(monkeypatch):
+    clock = iter([0.0, 9.0, 10.0, 10.5, 11.0, 99.0])  # steps of 9, 0.5 and 88 seconds
+    monkeypatch.setattr(preflight.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(preflight, "TIMED_SECONDS", 50.0)
+    assert preflight._train_steps(replace(SMALL, n_layer=1), 1, 1) == 0.5
+
+
+def test_a_containers_memory_is_what_is_free(monkeypatch):
+    fake(monkeypatch, at(4, 0.2e9), at(8, 0.3e9))
+    monkeypatch.setattr(preflight.memory, "free", lambda: 700_000_000)
+    assert cost(PRESETS["tiny"]).free_bytes == 700_000_000 and "(0.7 GB are free)" in report(PRESETS["tiny"])
+
+
+def test_real_steps_are_measured(monkeypatch):
+    monkeypatch.setattr(preflight, "TIMED_SECONDS", 0.1)
+    one = measure(SMALL, 2)
     assert 0 < one.seconds < 30 and 100e6 < one.peak_bytes < 3e9 and one.passes == 2
-    more = measure(replace(SMALL, n_embd=512, n_head=4), 2, steps=1)  # 16 bytes and more for 3 million more weights
+    more = measure(replace(SMALL, n_embd=512, n_head=4), 2)  # 16 bytes and more for 3 million more weights
     assert more.peak_bytes > one.peak_bytes + 30e6
     ballast = b"x" * 500_000_000  # what measures is no part of what is measured
-    assert measure(SMALL, 2, steps=1).peak_bytes < one.peak_bytes + len(ballast) / 2
+    assert measure(SMALL, 2).peak_bytes < one.peak_bytes + len(ballast) / 2
 
 
 def test_the_plain_arithmetic():
@@ -111,12 +145,30 @@ def test_compiling_needs_a_compiler_and_pythons_headers(monkeypatch, tmp_path):
     assert not preflight.can_compile(PRESETS["cpu"])
 
 
-@pytest.mark.parametrize("name, rows", [("laptop", 4), ("h100", 64)])
+@pytest.mark.parametrize("name, rows", [("laptop", 4), ("t4", 8), ("4090", 16), ("h100", 64)])
 def test_a_gpu_that_is_not_here_is_predicted_and_said_to_be(name, rows, capsys):
     main(["--preset", "full", "--gpu", name])
     told = capsys.readouterr().out
     assert "a prediction, nothing of it measured" in told and f"; {rows} should fit" in told
-    assert "hours of pretraining and" in told and "minutes of fine-tuning" in told
+    assert " of pretraining and " in told and "of fine-tuning" in told
+
+
+def test_what_was_measured_on_a_gpu_lies_in_what_is_predicted():
+    h100 = preflight.GPUS["h100"]  # an H200 calculates as fast
+    pretrain, sft = preflight.predicted_seconds(PRESETS["night"], h100, 32)
+    assert pretrain[0] < 90 < pretrain[1] < 300 and sft[0] < 142 < sft[1] < 400
+    full = PRESETS["full"]
+    pretrain, _ = preflight.predicted_seconds(full, h100, 32)
+    assert pretrain[0] < full.pretrain_tokens / 209_000 < pretrain[1]
+
+
+def test_several_gpus_share_the_work(capsys):
+    one, four = (preflight.predicted_seconds(PRESETS["full"], preflight.GPUS["4090"], 4, n)[0] for n in (1, 4))
+    assert one[0] / 4 < four[0] < one[0] / 2, "less for each, and the gradients to exchange"
+    main(["--preset", "full", "--gpu", "4090", "--gpus", "4"])
+    assert "on 4 GPUs, each like one RTX 4090" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="3 GPUs can't share the 256 rows"):
+        main(["--preset", "full", "--gpu", "4090", "--gpus", "3"])
 
 
 def test_what_is_kept_for_the_way_back_is_what_autograd_keeps():

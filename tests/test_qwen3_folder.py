@@ -82,6 +82,57 @@ def test_a_config_written_for_an_older_transformers_is_read(folder, model):
     assert from_huggingface(folder).config == model.config
 
 
+def told_otherwise(folder: Path, change: dict, absent: tuple[str, ...] = ()) -> None:
+    told = {**json.loads((folder / "config.json").read_text(encoding="utf-8")), **change}
+    told = {name: value for name, value in told.items() if name not in absent}
+    (folder / "config.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+PLAIN = {"rope_type": "default", "rope_theta": 5e5}
+FORMS = [
+    {"num_key_value_heads": None}, {"rope_parameters": None}, {"rope_parameters": None, "rope_theta": 5e5},
+    {"rope_parameters": {}, "rope_theta": 5e5}, {"rope_parameters": {"rope_theta": 5e5}, "rope_theta": 1e4},
+    {"rope_parameters": {"rope_type": "default"}, "rope_theta": 5e5}, {"rope_parameters": None, "rope_scaling": PLAIN},
+    {"rope_scaling": PLAIN, "rope_theta": 1e4}, {"rope_scaling": {"type": "default"}, "rope_theta": 5e5},
+    {"rope_parameters": {**PLAIN, "partial_rotary_factor": None}}, {"layer_types": None}, {"sliding_window": None},
+    {"quantization_config": None}, {"architectures": None}, {"architectures": []}, {"hidden_act": "swish"},
+]  # fmt: skip
+ABSENT = ["head_dim", "rms_norm_eps", "max_position_embeddings", "num_key_value_heads", "rope_parameters",
+          "layer_types", "num_attention_heads", "hidden_act", "attention_bias", "use_sliding_window"]  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", [*FORMS, *ABSENT], ids=str)
+def test_what_is_null_or_absent_is_read_as_transformers_reads_it(tmp_path, change):
+    """In a folder whose sizes are those that an absent key stands for."""
+    torch.manual_seed(3)
+    sizes = {"vocab_size": 90, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 128}
+    heads = {"num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 32_768}
+    settings = transformers.Qwen3Config(**sizes, **heads, rope_parameters=PLAIN, tie_word_embeddings=True)
+    model = transformers.Qwen3ForCausalLM(settings)
+    for weight in model.parameters():
+        weight.normal_(0, 0.2)
+    model.save_pretrained(tmp_path)
+    told_otherwise(tmp_path, change if isinstance(change, dict) else {}, () if isinstance(change, dict) else (change,))
+    ids = torch.randint(90, (1, 12))
+    theirs = transformers.Qwen3ForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()(ids).logits
+    assert (from_huggingface(tmp_path, context_length=64)(ids) - theirs).abs().max() < 1e-3
+
+
+def test_a_null_head_dim_is_the_models_width_shared_by_its_heads(tmp_path):
+    published(tmp_path)
+    told_otherwise(tmp_path, {"head_dim": None})
+    refused(tmp_path, r"q_proj.weight is .64, 32., and by its config.json it should be .32, 32.")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(folder, value):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][3] = value
+    save_file(weights, folder / "model.safetensors")
+    refused(folder, "norm.weight has a number that is infinite or none at all")
+
+
 def test_an_output_head_that_is_the_embedding_does_no_harm(folder, model):
     weights = load_file(folder / "model.safetensors")
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
@@ -118,6 +169,18 @@ def refused(folder: Path, line: str) -> None:
         ({"num_key_value_heads": 3}, "Damaged .*config.json .*multiple of n_kv_head"),
         ({"vocab_size": "many"}, "Damaged .*config.json .vocab_size is 'many', it must be a whole number"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
+        ({"num_hidden_layers": True}, "num_hidden_layers is True"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is None, it must be a whole number"),
+        ({"num_hidden_layers": 4_000_000}, "weights, too few for 4,000,000 layers"),
+        ({"num_hidden_layers": 10**12}, "n_layer is 1000000000000: it must be a whole number"),
+        ({"vocab_size": 10**12}, "vocab_size is 1000000000000"),
+        ({"max_position_embeddings": 10**12}, "context_length is 1000000000000"),
+        ({"rms_norm_eps": float("nan")}, "Damaged .*config.json .norm_eps is nan: it must be a number"),
+        ({"rms_norm_eps": None}, "Damaged .*config.json"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": float("nan")}}, "rope_theta is nan"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": -1}}, "rope_theta is -1.0"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "positions by kind of layer"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "rope scaling .'linear'"),
         ({"rms_norm_eps": "small"}, "Damaged .*config.json .could not convert string to float"),
     ],
 )

@@ -80,11 +80,41 @@ def test_draws_follow_the_odds_and_tiny_temperature_is_greedy():
 @pytest.mark.parametrize(
     "wrong",
     [{"temperature": -1}, {"top_k": 0}, {"top_p": 0}, {"top_p": 1.5}, {"min_p": 1}, {"max_new_tokens": 0}]
-    + [{"repetition_penalty": 0}, {"stop": "text"}, {"stop": ("",)}, {"stop_tokens": ("a",)}],
+    + [{"repetition_penalty": 0}, {"stop": "text"}, {"stop": ("",)}, {"stop_tokens": ("a",)}, {"stop": ["a"]}]
+    + [{"temperature": float("nan")}, {"temperature": float("inf")}, {"temperature": "1"}, {"temperature": None}]
+    + [{"top_k": 1.5}, {"top_k": True}, {"top_p": float("nan")}, {"min_p": float("nan")}, {"seed": 1.5}, {"seed": None}]
+    + [{"max_new_tokens": float("inf")}, {"repetition_penalty": 1e-50}, {"repetition_penalty": 1e300}]
+    + [{"stop": (1,)}, {"stop": ("x" * 501,)}, {"stop_tokens": (1.0,)}, {"stop_loops": 1}],
 )
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(CourseError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [{"temperature": x} for x in (1e-50, 5e-324, 1e-8, 1e30, 1e300, 10**300)]
+    + [{"top_p": x} for x in (1e-50, 1e-8, 1 - 1e-16)] + [{"min_p": 1 - 1e-9}, {"min_p": 1e-50}]
+    + [{"repetition_penalty": x} for x in (0.01, 100)] + [{"top_k": 1}, {"top_k": 10**30}],
+)  # fmt: skip
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e4, 1e30])
+def test_settings_at_the_edge_of_their_range_give_odds(edge, scale):
+    logits = torch.randn(50, 40, generator=torch.Generator().manual_seed(3)) * scale
+    settings = Settings(**{"temperature": 1.0, "top_k": None, **edge})
+    odds = probabilities(logits, settings, logits > 0)
+    assert odds.isfinite().all() and torch.allclose(odds.sum(-1), torch.ones(50))
+    chosen = choose_tokens(logits, settings, [0.999] * 50, logits > 0)
+    assert (odds.gather(-1, chosen[:, None]) > 0).all()
+    if settings.temperature < 1e-6 and scale >= 1:
+        assert torch.equal(chosen, logits.argmax(-1))
+
+
+def test_a_model_whose_scores_are_no_numbers_is_one_line():
+    for bad in (float("nan"), float("inf")):
+        logits = torch.tensor([[0.0, 1.0], [0.0, bad]])
+        for temperature in (0, 1):
+            with pytest.raises(CourseError, match="scores are no numbers"):
+                choose_tokens(logits, Settings(temperature=temperature), [0.5, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The whole of phase 5 from a folder with copies of all ten: the ledger, exams, packages, and what is learned."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 import artifacts
 from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer
-from conversations import chat_format, drill_sets, mix, packages
+from conversations import chat_format, drill_sets, mix, own, packages
 from conversations.drill_sets import question_lines
 from conversations.hub import INSTRUCTION_DATASETS
 from conversations.mix import FACTBOOK, OWN, PAGES, Entry, Hub, Ledger
@@ -297,3 +298,22 @@ def test_pictures_show_every_kind_and_every_conversation():
     image = packed_image(np.array([[1, 1, 2, 0], [1, 2, 2, 2]]), colours)
     assert image.shape == (2, 4, 3) and (image[0, 3] == 1).all()
     assert (image[0, 0] == image[0, 1]).all() and (image[0, 1] != image[0, 2]).any()
+
+
+def test_own_conversations_are_the_same_for_any_number_of_processes(tokenizer, monkeypatch):
+    monkeypatch.setattr(mix, "BLOCK", 64)
+    preset = replace(PRESETS["tiny"], sft_conversations=200)
+    found = []
+    for workers in (1, 2):
+        exams, ledger = Exams(), Ledger()
+        leaked = next(c for c in own.conversations(200, preset.seed, common=True) if len(opening(c.messages)) > 40)
+        exams.add("exam", leaked.messages, made=True)
+        lines = list(mix.render_own(preset, (), tokenizer, ledger, exams, 400, workers))
+        found.append((lines, ledger.rows(), ledger.reason_rows(), exams.found))
+    assert found[0] == found[1]
+    assert sum(row["read"] for row in found[0][1]) == 200
+    assert found[0][3]["exam", OWN, "question"] > 0
+    entries = mix.own_entries(own.conversations(200, preset.seed, common=True))
+    exams = Exams()
+    exams.add("exam", leaked.messages, made=True)
+    assert found[0][0] == list(mix.render_entries(entries, tokenizer, Ledger(), exams, 400))

@@ -95,7 +95,9 @@ def test_two_processes_make_the_steps_of_one(shards, alone, tmp_path):
     run(2, shards, tmp_path / "run", every=1)
     assert len(numbers(alone)) == 12
     np.testing.assert_allclose(numbers(tmp_path / "run"), numbers(alone), rtol=2e-4)
-    samples = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    samples = [
+        json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    ]
     assert [(s["step"], s["text"]) for s in samples] == [(step, "rank 0") for step in (0, 4, 8, 12)]
     one, two = (GPT.load(folder / "model").state_dict() for folder in (alone, tmp_path / "run"))
     for name, weight in one.items():

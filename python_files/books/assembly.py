@@ -1,6 +1,8 @@
 """The second pass of phase 2: all rows and signatures at once, then ids out of blocks into shards."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +84,10 @@ def make_plan(work: Path, n_blocks: int, validation_share: float, seed: int) -> 
     kept = [row for row in rows if not row["reason"]]
     sides = {row["split"] for row in kept}
     if sides != {"train", "validation"}:
+        reasons = Counter(row["reason"] for row in rows if row["reason"]).most_common(1)
+        mostly = f" (most often: {reasons[0][0]})" if reasons else ""
         raise CourseError(
-            f"{len(rows)} books read and {len(kept)} kept, none of them for "
+            f"{len(rows)} books read and {len(kept)} kept{mostly}, none of them for "
             f"{'validation' if kept and 'validation' not in sides else 'training'}: give more books."
         )
     return Plan(
@@ -109,7 +113,7 @@ def _drop_copies(rows: list[dict], able: list[int], signatures: list[np.ndarray]
     pairs = duplicates.overlapping(table, sizes, works)
     debris = [rows[index]["debris"] for index in able]
     lengths = [rows[index]["bytes_out"] for index in able]
-    ages = [int(id) if (id := rows[index]["id"]).isdecimal() else index for index in able]
+    ages = [int(id) if re.fullmatch("[0-9]{1,9}", id := rows[index]["id"]) else index for index in able]
     seen: dict[str, int] = {}
     for index in able:
         first = seen.setdefault(rows[index]["sha256"], index)

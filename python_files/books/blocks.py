@@ -8,10 +8,6 @@ import functools
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +28,9 @@ CODE = (
     "cleaning.py",
     "credits.py",
     "filters.py",
+    "languages.py",
     "sources.py",
+    "files.py",
     "duplicates.py",
     "blocks.py",
     "works.py",
@@ -80,19 +78,6 @@ def read_rows(work: Path, number: int) -> dict[str, Any] | None:
 def _tokenizer(folder: str, fingerprint: str) -> BPETokenizer:
     """The tokenizer in ``folder``, loaded once; the fingerprint tells it from one that was there before."""
     return BPETokenizer.load(folder)
-
-
-def start_worker() -> None:
-    """Runs once in each worker: Ctrl-C is for the parent, and a worker ends with its parent, however that ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=follow, daemon=True).start()
 
 
 def process(block: Block, work: str, fingerprint: str, dtype: str) -> list[bool]:

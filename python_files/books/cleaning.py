@@ -10,44 +10,76 @@ import unicodedata
 
 import ftfy
 
-from books.credits import without_credits, without_headers
+from books.credits import is_from_gutenberg, without_credits, without_headers
 
 # ---- bytes to text
 
 _DECLARED_ENCODING = re.compile(rb"^Character set encoding:\s*([\w.\- ]+)", re.IGNORECASE | re.MULTILINE)
+# UTF-32 before UTF-16, whose mark it begins with.
+_WIDE_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_OF_BYTES = re.compile(r"iso8859|cp\d|koi8|mac|big5|gb|euc|shift_jis|hp_roman|tis")  # ASCII is a part of each
+_OLD_ENCODINGS = ("cp1252", "mac_roman", "cp437")
+# A capital or a sign inside a word, a low quotation mark behind one: the letters of another computer.
+_MISPLACED = re.compile(r"[a-z](?:[À-ÖØ-ÞŠŽŒŸ‚„]|[…†‡ˆ‰‹•˜¢-»¿×÷¦Ωπ∂∫√∞≈∆◊\u2500-\u25ff][a-z])|[ \n][ÒÔ][A-Z]|\ufffd")
 
 
 def decode(data: bytes) -> str:
     """The text of a file of unknown encoding.
 
-    UTF-16 and UTF-8 by their byte order marks, then UTF-8 if it is valid, then what the header declares,
-    then Windows-1252, of which ISO-8859-1 text is a part. A file that is UTF-8 but for a few stray bytes
-    is read as UTF-8 and the strays as Windows-1252.
+    UTF-32, UTF-16 and UTF-8 by their byte order marks, then UTF-8 if it is valid, then what the header declares,
+    then Windows-1252, of which ISO-8859-1 text is a part, unless an old Macintosh's or DOS's letters make more sense.
+    A file that is UTF-8 but for a few stray bytes is read as UTF-8 and the strays as Windows-1252.
     """
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
+    for mark, encoding in _WIDE_MARKS:
         if data.startswith(mark):
-            return data.decode(encoding, errors="replace")
+            return data.decode(encoding, errors="replace").removeprefix("\ufeff")
+    if wide := _without_mark(data):
+        return data.decode(wide, errors="replace")
+    marked = data.startswith(codecs.BOM_UTF8)
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         pass
     mixed = data.decode("utf-8", errors="surrogateescape")
     strays = sum("\udc80" <= char <= "\udcff" for char in mixed)
-    if sum(char > "\x7f" for char in mixed) > 2 * strays:
-        return re.sub("[\udc80-\udcff]", lambda match: _windows_1252(bytes([ord(match[0]) - 0xDC00])), mixed)
+    if marked or sum(char > "\x7f" for char in mixed) > 2 * strays:
+        return re.sub("[\udc80-\udcff]+", lambda run: _windows_1252(run[0].encode("utf-8", "surrogateescape")), mixed)
     declared = _DECLARED_ENCODING.search(data[:20_000])
     if declared:
-        name = declared[1].decode("ascii").strip().lower()
         try:
+            name = codecs.lookup(declared[1].decode("ascii").strip().lower()).name
             # "ASCII" and "ISO-8859-1" are declared by habit for what is Windows-1252.
-            if codecs.lookup(name).name not in ("ascii", "iso8859-1", "cp1252", "utf-8"):
+            if _OF_BYTES.match(name) and name not in ("iso8859-1", "cp1252"):
                 return data.decode(name)
         except (LookupError, UnicodeDecodeError):
             pass
+    return _of_an_old_computer(data)
+
+
+def _without_mark(data: bytes) -> str:
+    """``utf-16-le`` or ``utf-16-be`` for text of two bytes a character without a byte order mark, else ``""``."""
+    start = data[:4000]
+    for encoding, high, low in (("utf-16-le", start[1::2], start[::2]), ("utf-16-be", start[::2], start[1::2])):
+        if len(low) > 8 and high.count(0) > 0.7 * len(high) and low.count(0) < 0.1 * len(low):
+            return encoding
+    return ""
+
+
+def _of_an_old_computer(data: bytes) -> str:
+    """Windows-1252, unless the letters and quotation marks make sense as a Macintosh's or as those of DOS alone."""
+    found = re.findall(rb"(?<=[ -~\n])[\x80-\xff]+(?=[ -~\r\n])", data[:2_000_000])[:2_000]
+    if len(found) > 0:
+        around = b"|".join(re.findall(rb"[ -~\n][\x80-\xff]+[ -~\r\n]", data[:2_000_000])[:2_000])
+        wrong = {name: len(_MISPLACED.findall(around.decode(name, errors="replace"))) for name in _OLD_ENCODINGS}
+        best = min(_OLD_ENCODINGS, key=wrong.get)
+        if wrong["cp1252"] > 0.3 * len(found) and wrong[best] < 0.3 * wrong["cp1252"]:
+            return data.decode(best)
     return _windows_1252(data)
 
 
@@ -84,13 +116,13 @@ def _without_mojibake(text: str) -> str:
 
 def _normalise(raw: str) -> str:
     """Unicode NFC, ``\\n`` line ends, plain spaces, no invisible characters, no white space at line ends."""
-    text = re.sub(r"\r+\n|\r", "\n", raw)
+    text = re.sub(r"(?<!\r)\r+\n|\r", "\n", raw)
     text = unicodedata.normalize("NFC", _without_mojibake(text))
     text = re.sub(r"[\f\v\x85\u2028\u2029]", "\n", text)
     text = text.expandtabs(8)
     text = re.sub(r"[\u00a0\u2000-\u200a\u202f\u3000]", " ", text)
     text = re.sub(r"[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff]", "", text)
-    return re.sub(r" +$", "", text, flags=re.MULTILINE)
+    return "\n".join([line.rstrip(" ") for line in text.split("\n")])
 
 
 # ---- debris inside the text
@@ -102,7 +134,7 @@ _NOTE_IN_BRACKETS = re.compile(r"\[Transcriber[’']?s?[’']? Notes?\b(?:[^\[\]
 # "[12]" behind a word points to a note, "[Footnote 12: …]" is one: its words stay, as a paragraph.
 _FOOTNOTE_MARK = re.compile(r"(?<=[\w.,;:!?\"'”’)_])(?:[ ]?\[(?:\d{1,3}|[A-Z]|[*†‡§])\])+(?=[\s.,;:!?\"'”’)_—-]|$)")
 _FOOTNOTE = re.compile(
-    r"^[ ]*\[_?(?:Foot)?note_?\b[ ]*_?[\dA-Z*†‡]{0,4}_?[:.][ ]*((?:[^\[\]]|\[[^\[\]]*\]){1,20000})\]",
+    r"^[ ]*\[_?(?:Foot)?note_?\b[ ]*_?[\dA-Z*†‡]{0,4}_?[:.][ ]*+((?:[^\[\]]|\[[^\[\]]*\]){1,20000})\]",
     re.IGNORECASE | re.MULTILINE,
 )
 _PAGE_MARK = re.compile(r"[\[{](?:[Pp][Gg]|[Pp]age|PAGE|[Pp])\.? ?[\divxlcIVXLC]+[\]}]|\{\d{1,4}[a-z]?\}")
@@ -110,7 +142,7 @@ _MARK_AND_SPACE = re.compile(r" ?\x00(?=\s|$)|\x00 ?")  # \x00 stands for a page
 _ITALICS = re.compile(r"(?<![A-Za-z0-9_])_(?=[^\s_])((?:[^_\n]|\n(?!\n)){1,1500}?)(?<=[^\s_])_(?!_)")
 _BOLD = re.compile(r"(?<![\w=])=(?=[^\s=])([^=\n]{1,200}?)(?<=[^\s=])=(?![\w=])")
 _STARRED = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,200}?)(?<=[^\s*])\*(?![\w*])")
-_RULE = re.compile(r"^[ \-=_~.+|#]*[\-=_~+#]{3}[ \-=_~.+|#]*$")
+_RULE = re.compile(r"(?=[ \-=_~.+|#]*[\-=_~+#]{3})[ \-=_~.+|#]+")
 _STARS = re.compile(r"^\s*\*(?:\s*\*){2,}\s*$|^\s*(?:[*·•]\s+){2,}[*·•]\s*$")
 _NUMBER_ALONE = re.compile(r"^\W{0,3}(\d{1,4})\W{0,3}$")
 
@@ -165,7 +197,7 @@ def _unwrapped(text: str) -> str:
         if len(lines) == 1 and _STARS.match(lines[0]):
             if paragraphs and paragraphs[-1] != "* * *":
                 paragraphs.append("* * *")
-        elif len(lines) == 1 and _RULE.match(lines[0]):
+        elif len(lines) == 1 and _RULE.fullmatch(lines[0]):
             continue
         elif lines:
             paragraphs.extend(_paragraphs_of(lines, width))
@@ -243,8 +275,9 @@ def clean_book(raw: str) -> str:
     verse, tables and lists keep their lines. Text that is not from Gutenberg passes with the same tidying.
     """
     text = _normalise(raw)
+    gutenberg = is_from_gutenberg(text)
     text = without_headers(text)
-    text = without_credits(text)
+    text = without_credits(text, gutenberg)
     text = _without_debris(text)
     text = _unwrapped(text)
     return text + "\n" if any(char.isalpha() for char in text) else ""

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections import Counter
 
+from books.credits import header_of
+from books.languages import language_codes
 from books.sources import Book
 
 SHORTEST_BOOK = 1_000  # characters of clean text
@@ -98,23 +100,28 @@ def entry_share(text: str) -> float:
     return sum(len(line) for line in lines if _ENTRY.match(line[:400])) / max(1, sum(map(len, lines)))
 
 
+# What Gutenberg says of a book that is still under copyright. Old books say such things of themselves.
 _COPYRIGHTED = re.compile(
-    r"\bCOPYRIGHTED\s+Project\s+Gutenberg|This\s+is\s+a\s+\*?COPYRIGHTED\*?"
-    r"|Project\s+Gutenberg[^\n]{0,80}\bis\s+(?:still\s+)?(?:under|protected\s+by)\s+copyright"
-    r"|copyrighted\s+by\s+(?:the\s+)?(?:author|copyright\s+holder)"
-    r"|posted\s+with\s+(?:the\s+)?permission\s+of\s+the\s+copyright\s+holder"
+    r"\bCOPYRIGHTED\s+Project\s+Gutenberg|FOR\s+COPYRIGHT(?:ED|\s+PROTECTED)\s+(?:PROJECT\s+GUTENBERG\S*\s+)?E-?(?:TEXT|BOOK)"
+    r"|Project\s+Gutenberg\S{0,3}\s+(?i:e-?(?:text|book)|edition)[^\n]{0,80}\bis\s+(?:still\s+)?(?:under|protected\s+by)\s+copyright"
+    r"|\b[Tt]his\s+(?i:e-?(?:text|book))\s+is\s+(?:still\s+)?(?:copyrighted|under\s+copyright)"
+    r"|(?<!is )(?<!is\n)posted\s+with\s+(?:the\s+)?permission\s+of\s+the\s+copyright\s+holder"
 )
+_HEADER_SAYS = re.compile(r"This\s+is\s+a\s+\*?COPYRIGHTED|copyrighted\s+by\s+(?:the\s+)?(?:author|copyright\s+holder)")
 _LICENCE = re.compile(r"\*{3}\s*START:\s+FULL\s+LICENSE|Section\s+1\.\s+General\s+Terms")
 
 
 def is_copyrighted(raw: str) -> bool:
     """Whether the header or footer of a raw file says that the book is not in the public domain.
 
-    The full licence at the end of every file speaks of such books in general, so the search stops there.
+    The full licence at the end of every file speaks of such books in general, so the search stops there. What a
+    title page of 1902 says ("copyrighted by the author in America") is no longer so.
     """
     licence = _LICENCE.search(raw, max(0, len(raw) - 60_000))
     footer = raw[: licence.start()] if licence else raw
-    return bool(_COPYRIGHTED.search(raw[:20_000]) or _COPYRIGHTED.search(footer[-3_000:]))
+    return bool(
+        _COPYRIGHTED.search(raw[:20_000]) or _COPYRIGHTED.search(footer[-3_000:]) or _HEADER_SAYS.search(header_of(raw))
+    )
 
 
 def reject_reason(book: Book, raw: str = "") -> str | None:
@@ -130,8 +137,8 @@ def reject_reason(book: Book, raw: str = "") -> str | None:
         return "copyrighted: its header says so"
     if len(text) < SHORTEST_BOOK:
         return "nothing left after cleaning" if not text.strip() else "too short"
-    if book.language and "en" not in re.split(r"[;,\s]+", book.language):
-        return f"not English: catalogued as {book.language}"
+    if (languages := language_codes(book.language)) and "en" not in languages:
+        return f"not English: catalogued as {'; '.join(languages)}"
     if letter_share(text) < LOWEST_LETTER_SHARE:
         return "lists and tables: mostly numbers and signs"
     if function_word_share(text) < LOWEST_FUNCTION_WORD_SHARE:

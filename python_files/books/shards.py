@@ -6,18 +6,15 @@ work, and moves the ids from the blocks into shards, deleting each block once it
 holds the ids once and never the text, and a run that is killed at any moment goes on from its last block or shard.
 """
 
+import contextlib
 import csv
 import errno
 import io
 import itertools
 import json
-import multiprocessing
-import os
 import shutil
-from collections import deque
+import sqlite3
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -26,17 +23,18 @@ from tqdm import tqdm
 
 from artifacts import CourseError, begin, relative, write_json, write_text
 from books.assembly import COLUMNS, VALIDATION_SHARE, Plan, SharedText, finish_phase, make_plan, write_documents
-from books.blocks import Block, code_version, process, raw, read_rows, start_worker
+from books.blocks import Block, code_version, process, raw, read_rows
+from books.files import printable
 from books.sources import Book, Record, Source, of_books
 from bpe_tokenizer import BPETokenizer
 from npy_datasets import SHARD_TOKENS, token_dtype
+from processes import cores, in_order
 
 __all__ = ["COLUMNS", "VALIDATION_SHARE", "prepare_books"]
 
 BLOCK_BOOKS = 32
 BLOCK_BYTES = 6_000_000  # a block ends at whichever comes first
 DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
-MOST_WORKERS = 16  # each takes about 150 MB of memory
 
 
 def prepare_books(
@@ -68,9 +66,58 @@ def prepare_books(
         the manifest: counts of books, bytes and tokens, and the hash of each file.
 
     Raises:
-        CourseError: no book is left for one of the two splits, the disk is full, or the source broke off.
+        CourseError: no book is left for one of the two splits, the disk is full, the source broke off, or another run
+            is at work in ``folder``.
     """
     folder, opened = Path(folder), books if isinstance(books, Source) else of_books(source or "books", books)
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        return _prepared(
+            opened,
+            tokenizer,
+            folder,
+            source and printable(source),
+            validation_share,
+            seed,
+            total,
+            workers,
+            shard_tokens,
+        )
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other runs out of ``folder``. The lock is SQLite's, which ends with the process however that ends."""
+    path = folder / ".lock"
+    with contextlib.closing(sqlite3.connect(path, timeout=0)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise CourseError(
+                    f"{relative(folder)} is in use: another run is preparing books there. Wait until it has ended, "
+                    "or set COURSE_ARTIFACTS to another folder."
+                ) from None
+            # A disk that knows no locks: there the reader has to see to it.
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows deletes no open file
+                path.unlink()
+
+
+def _prepared(
+    opened: Source,
+    tokenizer: BPETokenizer,
+    folder: Path,
+    source: str | None,
+    validation_share: float,
+    seed: int,
+    total: int | None,
+    workers: int | None,
+    shard_tokens: int,
+) -> dict[str, Any]:
+    """``prepare_books`` in a folder that no other run uses."""
     work = folder / "work"
     facts = {"seed": seed, "validation_share": validation_share, "tokenizer": tokenizer.fingerprint}
     key = {**facts, "source": source or opened.name, "code": code_version(), "shard_tokens": shard_tokens}
@@ -82,7 +129,8 @@ def prepare_books(
             shape = (str(work), tokenizer.fingerprint, token_dtype(tokenizer.vocab_size).str)
             blocks = _blocks(records, opened, count)
             with tqdm(total=opened.total or total, initial=skip, desc="books", unit=" books", mininterval=1.0) as bar:
-                for kept in _processed(blocks, shape, workers or _cores()):
+                tasks = ((block, *shape) for block in blocks)
+                for kept in in_order(process, tasks, workers or cores()):
                     bar.update(len(kept))
             count = next(number for number in itertools.count(count) if read_rows(work, number) is None)
         for note in opened.notes:
@@ -125,12 +173,6 @@ def _finish(
     for stray in folder.glob(".*.tmp"):
         stray.unlink(missing_ok=True)
     return finish_phase(plan, folder, shards, source=name, notes=opened.notes, vocab_size=tokenizer.vocab_size, **facts)
-
-
-def _cores() -> int:
-    """How many worker processes to start: as many as this process may use cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
 
 
 def _csv(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
@@ -222,32 +264,3 @@ def _blocks(records: Iterable[Record], opened: Source, number: int) -> Iterator[
             number, books, size = number + 1, [], 0
     if books:
         yield Block(number, books, opened.position())
-
-
-def _processed(blocks: Iterator[Block], shape: tuple[str, str, str], workers: int) -> Iterator[list[bool]]:
-    """Has the blocks processed, in order, and yields for each book whether it is kept so far."""
-    first = list(itertools.islice(blocks, 2))
-    blocks = itertools.chain((first.pop(0) for _ in range(len(first))), blocks)
-    if len(first) < 2 or workers == 1:  # starting processes takes longer than a single block
-        for block in blocks:
-            yield process(block, *shape)
-        return
-    # "spawn" on every system: forking a process that has threads, such as a notebook's, can lock up.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
-    waiting: deque[Future] = deque()
-    try:
-        for block in blocks:
-            waiting.append(pool.submit(process, block, *shape))
-            del block  # what is on its way to a worker need not wait here too
-            if len(waiting) > workers + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise CourseError(
-            "A worker process ended before its time, often for want of memory: run again to go on, with workers=1 if "
-            'it happens again. (A script that calls prepare_books needs `if __name__ == "__main__":` around the call.)'
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

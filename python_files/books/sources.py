@@ -11,8 +11,6 @@ import io
 import itertools
 import re
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -22,11 +20,12 @@ from tqdm import tqdm
 
 from artifacts import CourseError, package_folder
 from books.cleaning import decode
+from books.credits import header_of
+from books.files import CATALOGUES, LARGEST_BOOK, Shelf, books_of, open_shelf, printable
+from books.languages import language_codes
 
 HUB_DATASET = "manu/project_gutenberg"
-LARGEST_BOOK = 25_000_000  # bytes; the longest works of literature have under 10 million, data dumps have more
-# What reading one book may raise: a damaged or encrypted zip member, a file that vanished or is locked.
-READ_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+LARGEST_CATALOGUE = 200_000_000  # bytes; Gutenberg's own has 20 million
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Book:
     id: str
     title: str
     authors: str  # as written: "Jane Austen" or "Austen, Jane, 1775-1817"; "" if unknown
-    language: str  # "en", or "" if the source doesn't say
+    language: str  # "en", several as "en; fr", or "" if the source doesn't say
     text: str
 
 
@@ -58,27 +57,31 @@ class Record:
             return b"", f"too large: {self.size / 1e6:.0f} MB, and the most that is read is {LARGEST_BOOK / 1e6:.0f} MB"
         try:
             return self.load(), ""
-        except READ_ERRORS as error:
-            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-            return b"", "can't be read: " + " ".join(str(reason).split())[:200]
+        except Exception as error:  # damaged, encrypted or oddly packed members of zips raise many kinds
+            return b"", f"can't be read: {_in_words(error)}"
 
     def book(self, text: str) -> Book:
         """The Book whose decoded text is ``text``; what the catalogue lacks is read from the file's header."""
-        header = dict(reversed(_HEADER_FIELD.findall(text[:6000])))
-        header = {name: " ".join(value.split()) for name, value in header.items()}
-        spoken = header.get("Language", "").lower().split(",")[0].strip()
+        header = dict(reversed(_HEADER_FIELD.findall(header_of(text))))
+        header = {name: " ".join(value.split())[:_LONGEST_FIELD] for name, value in header.items()}
+        said = self.language or header.get("Language", "")
         return Book(
             id=self.id,
             title=" ".join((self.title or header.get("Title") or self.id).split()),
             authors=" ".join((self.authors or header.get("Author") or "").split()),
-            language=(self.language or _LANGUAGES.get(spoken, spoken)).strip().lower(),
+            language="; ".join(language_codes(said)),
             text=text,
         )
 
 
-_HEADER_FIELD = re.compile(r"^(Title|Author|Language):[ \t]*(\S[^\r\n]*(?:\r?\n[ \t]+\S[^\r\n]*)*)", re.MULTILINE)
-_LANGUAGES = {"english": "en", "french": "fr", "german": "de", "spanish": "es", "italian": "it", "dutch": "nl",
-              "finnish": "fi", "portuguese": "pt", "latin": "la", "greek": "el", "chinese": "zh"}  # fmt: skip
+def _in_words(error: Exception) -> str:
+    """What went wrong in reading, in one line."""
+    reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    return printable(" ".join(str(reason).split()))[:200]
+
+
+_HEADER_FIELD = re.compile(r"^(Title|Author|Language):[ \t]*+(\S[^\r\n]*(?:\r?\n[ \t]+\S[^\r\n]*)*)", re.MULTILINE)
+_LONGEST_FIELD = 1_000
 
 
 class Source:
@@ -151,7 +154,7 @@ def of_books(name: str, books: Iterable[Book]) -> Source:
     def record(book: Book) -> Record:
         data = book.text.encode("utf-8", errors="replace")
         stamp = hashlib.sha256(data).hexdigest()[:16]
-        return Record(book.id, book.title, book.authors, book.language, len(data), stamp, lambda: data)
+        return Record(printable(book.id), book.title, book.authors, book.language, len(data), stamp, lambda: data)
 
     total = len(books) if hasattr(books, "__len__") else None
     return Source(name, lambda skip, position: map(record, itertools.islice(books, skip, None)), total)
@@ -256,86 +259,53 @@ def _hub(dataset: str) -> Source:
 
 def _files(path: Path) -> Source:
     """The books of a folder or zip, in the order of their numbers."""
-    if path.is_dir():
-        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
-
-        def facts(name: str) -> tuple[int, str]:
-            stat = files[name].stat()
-            return stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}"
-
-        return _among(list(files), facts, lambda name: files[name].read_bytes(), path)
-    if not zipfile.is_zipfile(path):
-        what = "is no folder and no zip" if path.exists() else "doesn't exist"
-        raise CourseError(f"The source of books {path} {what}: give packaged, hf, or a folder or zip of .txt files.")
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise CourseError(f"The zip {path} is damaged ({error}): get it again, or unpack what can be read.") from None
-    members = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-
-    def member_facts(name: str) -> tuple[int, str]:
-        return members[name].file_size, f"{members[name].file_size}-{members[name].CRC}"
-
-    return _among(list(members), member_facts, archive.read, path)
-
-
-_ENCODING_SUFFIX = re.compile(r"-(?:0|8|utf8?|utf-8|ascii)$")
-
-
-def _among(
-    names: list[str], facts: Callable[[str], tuple[int, str]], read: Callable[[str], bytes], path: Path
-) -> Source:
-    """The books among the files ``names``; ``read`` gives the bytes of one, ``facts`` its size and stamp."""
-    notes = []
-    outside = [name for name in names if ".." in PurePosixPath(name.replace("\\", "/")).parts or name.startswith("/")]
-    if outside:
-        notes.append(f"{len(outside)} names point outside of {path.name} (such as {outside[0]}): left out")
-    names = [name for name in names if name not in set(outside)]
-    tables = [name for name in names if name.rsplit("/", 1)[-1] == "gutenberg_metadata.csv"]
-    catalogue: dict[str, dict[str, str]] = {}
-    if tables:
-        try:
-            catalogue = _read_catalogue(read(tables[0]))
-        except READ_ERRORS as error:
-            notes.append(f"gutenberg_metadata.csv can't be read ({type(error).__name__}): titles come from the files")
-    files: dict[str, str] = {}
-    for name in sorted(names):
-        stem, dot, extension = name.rsplit("/", 1)[-1].rpartition(".")
-        if not dot:
-            stem, extension = extension, ""  # the Kaggle set also has files called by the bare number
-        if extension.lower() != "txt" and not (extension == "" and stem.isdigit()) or stem.startswith("."):
-            continue
-        id = _ENCODING_SUFFIX.sub("", stem.removeprefix("pg"))
-        # Gutenberg has some books twice: 11-0.txt is UTF-8, 11-8.txt ISO-8859-1, 11.txt ASCII.
-        if id not in files or stem.endswith("-0"):
-            files[id] = name
-    if not files:
-        raise CourseError(f"No .txt files in {path}: give a folder or zip of Gutenberg books, or --books packaged.")
-    if absent := [id for id in catalogue if id and id not in files]:
-        notes.append(f"{len(absent)} rows of gutenberg_metadata.csv have no file (such as {absent[0]})")
-    order = sorted(files, key=lambda id: (not id.isdigit(), int(id) if id.isdigit() else 0, id))
+    shelf = open_shelf(path)
+    files, notes = books_of(shelf)
+    notes = [*shelf.notes, *notes]
+    catalogue = _catalogue(shelf, files, notes)
 
     def start(skip: int, position: Any) -> Iterator[Record]:
-        for id in order[skip:]:
-            name, row = files[id], catalogue.get(id, {})
+        for id, name in itertools.islice(files.items(), skip, None):
             try:
-                size, stamp = facts(name)
+                size, stamp = shelf.facts(name)
             except OSError:
                 size, stamp = 0, "absent"  # reading it will say what is wrong
-            about = (row.get("Title") or "", row.get("Authors") or "", row.get("Language") or "")
-            yield Record(id, *about, size, stamp, lambda name=name: read(name))
+            yield Record(id, *catalogue.get(id, ("", "", "")), size, stamp, lambda name=name: shelf.read(name))
 
-    opened = Source(path.name, start, len(order))
+    opened = Source(printable(path.resolve().name or str(path)), start, len(files))
     opened.notes = notes
     return opened
 
 
-def _read_catalogue(data: bytes) -> dict[str, dict[str, str]]:
-    """Etext number -> its row of Gutenberg's catalogue."""
-    csv.field_size_limit(2**31 - 1)
+def _catalogue(shelf: Shelf, files: dict[str, str], notes: list[str]) -> dict[str, tuple[str, str, str]]:
+    """Etext number -> title, authors and language from Gutenberg's catalogue, if there is one that can be read."""
+    tables = [name for name in shelf.names if PurePosixPath(name).name in CATALOGUES]
+    for name in sorted(tables, key=lambda name: (name.count("/"), name))[:1]:
+        try:
+            if shelf.facts(name)[0] > LARGEST_CATALOGUE:
+                raise ValueError(f"too large: more than {LARGEST_CATALOGUE / 1e6:.0f} MB")
+            found = _read_catalogue(shelf.read(name))
+        except CourseError:
+            raise
+        except Exception as error:  # as with a book: whatever is wrong with it, the books can be read
+            notes.append(f"{printable(name)} can't be read ({_in_words(error)}): titles come from the files")
+            continue
+        if absent := [id for id in found if id and id not in files]:
+            last = PurePosixPath(name).name
+            notes.append(f"{len(absent)} rows of {last} have no file (such as {printable(absent[0])})")
+        return found
+    return {}
+
+
+def _read_catalogue(data: bytes) -> dict[str, tuple[str, str, str]]:
+    """Etext number -> title, authors, language."""
+    csv.field_size_limit(LARGEST_CATALOGUE)
     rows = csv.DictReader(io.StringIO(decode(data), newline=""))
     number = next((name for name in rows.fieldnames or [] if name in ("Etext Number", "Text#")), None)
     if number is None:
         raise CourseError('gutenberg_metadata.csv has no column "Etext Number": fix its first line or remove the file.')
-    wanted = ("Title", "Authors", "Language")
-    return {(row[number] or "").strip(): {name: row.get(name) or "" for name in wanted} for row in rows}
+    found = {}
+    for row in rows:
+        id = re.sub(r"\.0$", "", (row[number] or "").strip())  # "11.0": a table that went through a spreadsheet
+        found[id] = tuple(row.get(name) or "" for name in ("Title", "Authors", "Language"))
+    return found

@@ -3,8 +3,11 @@
 Shapes in the comments: B rows that are generated together, V vocabulary.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +15,24 @@ from torch import Tensor
 
 from artifacts import CourseError
 
+COLDEST = 1e-8  # a lower temperature would divide 0 by what float32 rounds to 0; this one is greedy already
+LONGEST_STOP = 500  # characters; the end of a text is searched for it with every token
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
 
 @dataclass(frozen=True)
 class Settings:
     """How the next token is chosen, and when to stop. The filters act in the order of these fields.
 
     Raises:
-        CourseError: a value is outside its range.
+        CourseError: a value is outside its range, or of another type.
     """
 
     repetition_penalty: float = 1.0  # above 1: tokens already in the text get less likely; 1: off
@@ -33,22 +47,29 @@ class Settings:
     seed: int = 1337  # the same seed, prompt and settings give the same answer
 
     def __post_init__(self) -> None:
+        number, whole = _is_number, _is_whole
         rules = {
-            "repetition_penalty": (self.repetition_penalty > 0, "above 0"),
-            "temperature": (self.temperature >= 0, "0 or more"),
-            "top_k": (self.top_k is None or self.top_k >= 1, "1 or more, or None"),
-            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
-            "min_p": (0 <= self.min_p < 1, "0 or more and below 1"),
-            "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
-            "stop_tokens": (
-                all(isinstance(token, int) for token in self.stop_tokens) and not isinstance(self.stop_tokens, str),
-                "a tuple of token ids",
+            "repetition_penalty": (lambda x: number(x) and 0.01 <= x <= 100, "a number from 0.01 to 100"),
+            "temperature": (lambda x: number(x) and x >= 0, "a number, 0 or more"),
+            "top_k": (lambda x: x is None or (whole(x) and x >= 1), "a whole number, 1 or more, or None"),
+            "top_p": (lambda x: number(x) and 0 < x <= 1, "a number above 0 and at most 1"),
+            "min_p": (lambda x: number(x) and 0 <= x < 1, "a number, 0 or more and below 1"),
+            "max_new_tokens": (lambda x: whole(x) and x >= 1, "a whole number, 1 or more"),
+            "stop": (
+                lambda x: (
+                    isinstance(x, tuple) and all(isinstance(text, str) and 0 < len(text) <= LONGEST_STOP for text in x)
+                ),
+                f"a tuple of texts of 1 to {LONGEST_STOP} characters",
             ),
-            "stop": (all(self.stop) and not isinstance(self.stop, str), "a tuple of texts that aren't empty"),
+            "stop_tokens": (lambda x: isinstance(x, tuple) and all(map(whole, x)), "a tuple of token ids"),
+            "stop_loops": (lambda x: isinstance(x, bool), "True or False"),
+            "seed": (whole, "a whole number"),
         }
         for name, (holds, rule) in rules.items():
-            if not holds:
-                raise CourseError(f"Settings: {name} is {getattr(self, name)!r}, it must be {rule}.")
+            value = getattr(self, name)
+            if not holds(value):
+                shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+                raise CourseError(f"Settings: {name} is {shown}, it must be {rule}.")
 
     @classmethod
     def for_preset(cls, name: str) -> "Settings":
@@ -57,9 +78,10 @@ class Settings:
         Raises:
             CourseError: there is no preset of that name.
         """
-        if name not in CHAT_SETTINGS:
+        size = name.removesuffix("-rehearsal")  # a preset that is rehearsed talks as it will
+        if size not in CHAT_SETTINGS:
             raise CourseError(f"Unknown preset {name!r}: choose one of {', '.join(CHAT_SETTINGS)}.")
-        return cls(**CHAT_SETTINGS[name], stop_loops=True)
+        return cls(**CHAT_SETTINGS[size], stop_loops=True)
 
 
 # What differs from the defaults above. The small models answer from what stands in the text: copying wants the
@@ -69,7 +91,9 @@ CHAT_SETTINGS = {
     "cpu": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},
     "night": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},
     "box": {"temperature": 0.3, "top_k": None, "min_p": 0.1, "max_new_tokens": 160},  # trained at night
+    "laptop": {"temperature": 0.4, "top_k": None, "min_p": 0.1, "max_new_tokens": 200},
     "full": {"temperature": 0.7, "top_k": None, "min_p": 0.05, "repetition_penalty": 1.05, "max_new_tokens": 300},
+    "large": {"temperature": 0.7, "top_k": None, "min_p": 0.05, "repetition_penalty": 1.05, "max_new_tokens": 300},
 }
 
 # The filters: each takes logits (B, V) and returns logits (B, V), with what may not be chosen at -inf.
@@ -82,7 +106,7 @@ def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Te
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Sharpens (below 1) or flattens (above 1) the odds. The maximum goes to 0, so that nothing overflows."""
-    return (logits - logits.max(dim=-1, keepdim=True).values) / temperature
+    return (logits - logits.max(dim=-1, keepdim=True).values) / max(float(temperature), COLDEST)
 
 
 def apply_top_k(logits: Tensor, k: int) -> Tensor:
@@ -96,8 +120,9 @@ def apply_top_p(logits: Tensor, p: float) -> Tensor:
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities  # what the likelier ones have already
-    before[:, 0] = 0.0  # the likeliest always stays, whatever rounding does
-    return logits.masked_fill((before >= p).scatter(-1, order, before >= p), -torch.inf)
+    removed = before >= p
+    removed[:, 0] = False  # the likeliest always stays, whatever rounding does
+    return logits.masked_fill(removed.scatter(-1, order, removed), -torch.inf)
 
 
 def apply_min_p(logits: Tensor, share: float) -> Tensor:
@@ -131,7 +156,12 @@ def choose_tokens(logits: Tensor, settings: Settings, draws: Sequence[float], se
 
     ``draws`` holds one number in [0, 1) per row. It is looked up in the sorted, summed-up odds, so a row's
     choice depends on its own draw alone and not on which rows happen to be generated beside it.
+
+    Raises:
+        CourseError: the logits aren't numbers, as those of a model that went wrong in training.
     """
+    if not bool(logits.amax().isfinite()):
+        raise CourseError("The model's scores are no numbers: its weights are damaged, so train it or copy it again.")
     odds = probabilities(logits, settings, seen)
     if settings.temperature == 0:
         return odds.argmax(dim=-1)

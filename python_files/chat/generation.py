@@ -137,7 +137,7 @@ def _decode(
         for row, prompt in enumerate(prompts):
             # Special tokens are spared: a penalty on <|end|> would keep a chat from ending.
             seen[row, [token for token in prompt if token not in ends]] = True
-    randoms = [random.Random(seed) for seed in seeds]
+    randoms = [random.Random(int(seed)) for seed in seeds]
     rows, made = list(range(len(prompts))), [0] * len(prompts)
     fast_step = None
     while True:

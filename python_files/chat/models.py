@@ -9,6 +9,7 @@ import presets
 from artifacts import CourseError, course_root, relative
 from bpe_tokenizer import BPETokenizer
 from Dummy_Model import GPT
+from export.folders import check_manifest
 from export.huggingface import from_huggingface
 
 BOX = "box"  # the name of the model in the box, where others have their preset's
@@ -46,27 +47,6 @@ def open_model(folder: str | Path) -> tuple[GPT, BPETokenizer]:
             f"{tokenizer.vocab_size}: they don't belong together."
         )
     return on_best_device(model), tokenizer
-
-
-def check_manifest(folder: Path) -> None:
-    """Compares the files of an exported folder with the hashes in its manifest, if it has one.
-
-    Raises:
-        CourseError: a file is missing or changed, or the manifest is damaged.
-    """
-    if not (folder / "manifest.json").is_file():
-        return
-    try:
-        files = dict(artifacts.read_json(folder / "manifest.json")["files"])
-        changed = [
-            name
-            for name, entry in files.items()
-            if not (folder / name).is_file() or artifacts.sha256(folder / name) != entry["sha256"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise CourseError(f"Damaged {relative(folder / 'manifest.json')}: get the folder's files again.") from None
-    if changed:
-        raise CourseError(f"{relative(folder / changed[0])} is missing or damaged: get the folder's files again.")
 
 
 def load_model(preset_name: str, phase: str) -> tuple[GPT, BPETokenizer]:

@@ -1,61 +1,35 @@
-"""A page of your own browser to talk to the model: streaming, settings, and the bars of every next token.
+"""A page of your own browser to talk to the model: what each of its tabs holds, and its server.
 
-Made with Gradio. It listens on this computer alone (127.0.0.1), loads nothing from elsewhere, and reports nothing.
-Each open tab has a conversation of its own; the model is shared.
+``page.html``, ``page.css`` and ``page.js`` are all that the browser gets; ``page_routes.py`` says what they may ask.
+The server listens on this computer alone (127.0.0.1), loads nothing from elsewhere, and reports nothing. Each open tab
+has a conversation of its own, which outlives a reload; the model is shared.
 """
 
 import copy
-import html
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from artifacts import CourseError
+from chat import transcript
+from chat.decoding import Settings
 from chat.generation import next_token_odds
-from chat.session import ChatSession
+from chat.session import EXAMPLES, ChatSession
 
 HOST = "127.0.0.1"
 BARS = 10
-SECONDS_BETWEEN_UPDATES = 0.05  # the eye sees no more, and each update costs time that the model could use
 ANSWERS_AT_ONCE = 4  # in different tabs; more wait for their turn
-# The browser itself refuses whatever a page might want from elsewhere.
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws://127.0.0.1:* data: blob:"
-STYLE = """
-.tokens {line-height: 1.9; margin-bottom: .6em}
-.tokens span {border-radius: 4px; padding: 1px 0; white-space: pre-wrap}
-.tokens .chosen {outline: 2px solid var(--color-accent)}
-.bars {display: grid; grid-template-columns: max-content 1fr max-content; gap: 3px 10px; align-items: center}
-.bars .name {font-family: monospace; text-align: right; white-space: pre}
-.bars .name.said {font-weight: bold; color: var(--color-accent)}
-.bars .track {position: relative; height: 16px}
-.bars .track div {position: absolute; left: 0; border-radius: 2px}
-.bars .model {top: 0; height: 16px; background: var(--neutral-300)}
-.bars .drawn {top: 4px; height: 8px; background: var(--color-accent)}
-.bars .share {font-variant-numeric: tabular-nums; font-size: 85%; min-width: 3em; text-align: right}
-footer {display: none !important}
-"""
-HOW_TO_READ = (
-    "Gray: what the model thought likely. Colored: the chances after the settings, from which one was drawn. "
-    "The bold one was said."
-)
-
-
-class OwnComputerOnly:
-    """Tells the browser, with every page and file, to load nothing from elsewhere."""
-
-    def __init__(self, app: Any):
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), (b"content-security-policy", POLICY.encode())]
-            await send(message)
-
-        await self.app(scope, receive, send_with_policy if scope["type"] == "http" else send)
+CACHES = 4  # conversations whose KV cache is kept; the others are read again when they go on
+TABS = 100  # conversations that are remembered; the one that was silent longest goes first
+SECONDS_UNWATCHED = 5  # an answer that nobody watches ends after that: a reload takes less
+SECONDS_LEFT = 600  # a tab that was closed is remembered for that long, in case its reader comes back
+SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "seed")
+NOTHING_SAID = "(the model had nothing to say)"
 
 
 @dataclass
@@ -64,46 +38,63 @@ class Tab:
 
     session: ChatSession
     shown: list[dict[str, str]]  # also the turns that the model can no longer see
+    line: str = ""  # of status
     busy: threading.Lock = field(default_factory=threading.Lock)  # held while an answer is written
+    watchers: int = 0  # browsers that follow the answer
+    seen: float = field(default_factory=time.monotonic)  # when it was last asked or watched
+    left: float | None = None  # when the browser said that it was closed
+    visit: str = ""  # the browser's name for this load of the page
 
 
-def token_view(session: ChatSession, position: int) -> str:
-    """The last answer's tokens with the one at ``position`` (from 1) marked, and the bars it was drawn from."""
-    last = session.last
-    if last is None or not last.tokens:
-        return "<p>Ask something, and see here what else the model might have said.</p>"
-    place = min(max(position, 1), len(last.tokens)) - 1
-    decode = session.tokenizer.decode
-    ids = [*last.prompt, *last.tokens[:place]]
-    chosen = last.tokens[place]
-    odds = next_token_odds(session.model, session.tokenizer, ids, last.settings, BARS, also=chosen)
-    words = "".join(
-        f'<span class="{"chosen" if i == place else ""}">{html.escape(decode([token]))}</span>'
-        for i, token in enumerate(last.tokens)
-    )
-    rows = "".join(
-        f'<div class="name{" said" if one.token == chosen else ""}">{html.escape(visible(one.text))}</div>'
-        f'<div class="track"><div class="model" style="width:{one.before:.1%}"></div>'
-        f'<div class="drawn" style="width:{one.after:.1%}"></div></div><div class="share">{one.after:.1%}</div>'
-        for one in odds
-    )
-    return f'<div class="tokens">{words}</div><div class="bars">{rows}</div><p><small>{HOW_TO_READ}</small></p>'
+def read_settings(old: Settings, values: dict[str, Any]) -> Settings:
+    """The settings as a page sends them, in which a top-k of 0 is none.
 
-
-def visible(token: str) -> str:
-    """A token's text with its spaces and line ends as signs."""
-    return token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥") or "∅"
+    Raises:
+        CourseError: one is missing, unknown or out of its range.
+    """
+    values = dict(values)
+    if odd := sorted(set(values) - set(SETTINGS)):
+        raise CourseError(f"There is no setting {odd[0][:40]!r}: there are {', '.join(SETTINGS)}.")
+    if None in values.values():
+        raise CourseError("A setting is empty: give each a number.")
+    for name in ("top_k", "max_new_tokens", "seed"):
+        if isinstance(values.get(name), float) and values[name].is_integer():
+            values[name] = int(values[name])
+    if "top_k" in values and values["top_k"] == 0:
+        values["top_k"] = None
+    return replace(old, **values)
 
 
 def as_text(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Messages for a component that would take ``<b>`` in them for HTML."""
-    return [{**message, "content": html.escape(message["content"], quote=False)} for message in messages]
+    """Messages as they can be sent and shown: a model may write control characters too."""
+    return [{**message, "content": transcript.plain(message["content"])} for message in messages]
+
+
+def token_view(session: ChatSession, position: int) -> dict[str, Any]:
+    """The last answer's tokens, and what the one at ``position`` (from 0) was drawn from.
+
+    Returns:
+        ``tokens`` (their texts, none before the first answer), ``at``, and ``odds``: for each candidate its ``text``,
+        its chance ``before`` and ``after`` the settings, and whether it was ``said``.
+    """
+    last = session.last
+    if last is None or not last.tokens:
+        return {"tokens": [], "at": 0, "odds": []}
+    tokens = list(last.tokens)
+    at = min(max(position, 0), len(tokens) - 1)
+    ids = [*last.prompt, *tokens[:at]]
+    odds = next_token_odds(session.model, session.tokenizer, ids, last.settings, BARS, also=tokens[at])
+    rows = [
+        {"text": one.text, "before": one.before, "after": one.after, "said": one.token == tokens[at]} for one in odds
+    ]
+    return {"tokens": [session.tokenizer.decode([token]) for token in tokens], "at": at, "odds": rows}
 
 
 class ChatPage:
     """The page and its server.
 
     Attributes:
+        template: the session that each new tab begins as.
         tabs: what each open tab holds, by the browser's name for it.
         url: where it is, once it has been started.
     """
@@ -112,173 +103,190 @@ class ChatPage:
         self.template, self.title = template, title
         self.tabs: dict[str, Tab] = {}
         self.url = ""
+        self._lock = threading.Lock()
+        self._writers = ThreadPoolExecutor(ANSWERS_AT_ONCE, thread_name_prefix="answer")
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
-    # ---- What the page does. Each answer of these goes to the components that _outputs lists.
+    # ---- The tabs
 
     def tab(self, name: str) -> Tab:
-        """The conversation of a browser tab, which begins as the template's."""
-        if name not in self.tabs:
-            session = ChatSession(self.template.model, self.template.tokenizer, self.template.settings)
-            session.system, session.messages = self.template.system, copy.deepcopy(self.template.messages)
-            self.tabs[name] = Tab(session, copy.deepcopy(self.template.messages))
-        return self.tabs[name]
+        """The conversation of a browser tab, which begins as the template's.
+
+        Raises:
+            CourseError: it is a new one, and answers are being written in all that may be open.
+        """
+        with self._lock:
+            self._forget(name)
+            if name not in self.tabs:
+                if len(self.tabs) >= TABS:
+                    raise CourseError(f"{TABS} answers are being written: wait for one of them.")
+                session = ChatSession(self.template.model, self.template.tokenizer, self.template.settings)
+                session.take_up(self.template.system, copy.deepcopy(self.template.messages))
+                self.tabs[name] = Tab(session, copy.deepcopy(self.template.messages))
+            tab = self.tabs[name]
+            tab.seen, tab.left = time.monotonic(), None
+            return tab
+
+    def _forget(self, name: str) -> None:
+        """Before ``name`` is asked: lets others go that were closed a while ago or are too many, and most caches."""
+        others = sorted((tab.seen, n) for n, tab in self.tabs.items() if n != name and not tab.busy.locked())
+        others = [n for _, n in others]  # the longest silent first
+        gone = [n for n in others if (left := self.tabs[n].left) and time.monotonic() - left > SECONDS_LEFT]
+        others = [n for n in others if n not in gone]
+        too_many = max(0, len(self.tabs.keys() | {name}) - len(gone) - TABS)
+        for n in gone + others[:too_many]:
+            del self.tabs[n]
+        for n in others[too_many : len(others) - CACHES + 1]:
+            self.tabs[n].session.rest()
+
+    def leave(self, name: str, visit: str) -> None:
+        """The browser closed or reloaded a tab: what it takes most memory for is freed, its talk after a while."""
+        tab = self.tabs.get(name)
+        if tab and tab.visit == visit:  # else the next load of the page was faster
+            tab.left = time.monotonic()
+            if not tab.busy.locked():
+                tab.session.rest()
 
     def close_tab(self, name: str) -> None:
         """Ends a tab's answer, if one is being written, and forgets the tab."""
-        if tab := self.tabs.pop(name, None):
+        with self._lock:
+            tab = self.tabs.pop(name, None)
+        if tab:
             tab.session.stop()
 
-    def ask(self, name: str, text: str | None, values: dict[str, Any]) -> Iterator[tuple[list[dict[str, str]], str]]:
-        """Streams an answer; yields all messages to show and a line of status.
+    def reset(self, name: str) -> None:
+        """Begins a new conversation in a tab; an answer under way ends."""
+        self.close_tab(name)
+        tab = self.tab(name)
+        tab.session.reset()
+        tab.shown = []
+
+    # ---- What the browser shows
+
+    def state(self, name: str) -> dict[str, Any]:
+        """All that a page shows: of a tab that has asked nothing yet, it is what the template holds."""
+        tab, template = self.tabs.get(name), self.template
+        session = tab.session if tab else template
+        return {
+            "title": self.title,
+            "messages": as_text(tab.shown if tab else template.messages),
+            "writing": bool(tab and tab.busy.locked()),
+            "line": tab.line if tab else "",
+            "settings": {**{key: getattr(session.settings, key) for key in SETTINGS}, "system": session.system},
+            "first_settings": {**{key: getattr(template.settings, key) for key in SETTINGS}, "system": template.system},
+            "context": template.model.config.context_length,
+            "examples": list(EXAMPLES),
+        }
+
+    def news(self, tab: Tab) -> dict[str, str]:
+        """What has changed while an answer is written."""
+        return {"answer": as_text(tab.shown[-1:])[0]["content"], "line": tab.line}
+
+    def odds(self, name: str, position: int) -> dict[str, Any]:
+        """``token_view`` of a tab's last answer."""
+        tab = self.tabs.get(name)
+        return token_view(tab.session if tab else self.template, position)
+
+    # ---- Questions and answers
+
+    def ask(
+        self, name: str, text: str | None, values: dict[str, Any], instead: bool = False
+    ) -> Iterator[tuple[list[dict[str, str]], str]]:
+        """``answer``, with a refusal as a line of status."""
+        try:
+            yield from self.answer(name, text, values, instead)
+        except CourseError as error:
+            yield self.tab(name).shown, str(error)
+
+    def answer(
+        self, name: str, text: str | None, values: dict[str, Any], instead: bool = False
+    ) -> Iterator[tuple[list[dict[str, str]], str]]:
+        """Streams an answer; yields all messages to show and a line of status, for the first time once it is accepted.
 
         Args:
             text: the question; None asks the last one again.
             values: the settings of the page, and ``system``.
+            instead: whether the question takes the place of the last one.
+
+        Raises:
+            CourseError: it can't be answered. The conversation stays as it was.
         """
         tab = self.tab(name)
         if not tab.busy.acquire(blocking=False):
-            yield tab.shown, "An answer is still being written: stop it first."
-            return
+            raise CourseError("An answer is still being written: stop it first.")
         try:
-            yield from self._answer(tab, text, dict(values))
-        except CourseError as error:
-            yield tab.shown, str(error)
+            for shown, line in self._answer(tab, text, dict(values), instead):
+                tab.shown, tab.line = shown, line
+                yield shown, line
         finally:
+            tab.seen = time.monotonic()
             tab.busy.release()
 
-    def _answer(self, tab: Tab, text: str | None, values: dict[str, Any]) -> Iterator[tuple[list, str]]:
-        session, dropped, before = tab.session, tab.session.dropped, list(tab.session.messages)
-        session.system = values.pop("system") or ""
-        if None in values.values():
-            raise CourseError("A setting is empty: give each a number.")
-        values |= {name: int(values[name]) for name in ("top_k", "max_new_tokens", "seed")}
-        values["top_k"] = values["top_k"] or None  # the slider's 0 is "off"
-        session.settings = replace(session.settings, **values)
-        pieces = session.again() if text is None else session.ask(text)
-        if text is None:  # the old answer goes, the question stays
-            shown = tab.shown[: max(i for i, m in enumerate(tab.shown) if m["role"] == "user") + 1]
-        else:
-            shown = [*tab.shown, {"role": "user", "content": text.strip()}]
+    def _answer(self, tab: Tab, text: str | None, values: dict[str, Any], instead: bool) -> Iterator[tuple[list, str]]:
+        session, dropped = tab.session, tab.session.dropped
+        system = values.pop("system", session.system)
+        if not isinstance(system, str) or not isinstance(text, str | None):
+            raise CourseError("A message and the system text must be text.")
+        before = session.settings, session.system
+        session.settings, session.system = read_settings(session.settings, values), transcript.plain(system)
+        try:
+            pieces = session.ask(text) if text is not None and not instead else session.again(text)
+        except CourseError:
+            session.settings, session.system = before
+            raise
+        kept, stream = session.messages, session.last
+        shown = tab.shown
+        if text is None or instead:  # the old answer goes, and with ``instead`` its question too
+            last = max(i for i, message in enumerate(shown) if message["role"] == "user")
+            shown = shown[: last + (text is None)]
+        if text is not None:
+            shown = [*shown, {"role": "user", "content": transcript.question(text)}]
         forgotten = session.dropped - dropped
         note = f"The context is full: the oldest {forgotten} messages are forgotten. " if forgotten else ""
-        answer, begin, sent, n_pieces = "", time.perf_counter(), 0.0, 0
+        answer, begin = "", time.perf_counter()
+        stopped = True
         try:
+            yield [*shown, {"role": "assistant", "content": ""}], note
             for piece in pieces:
-                answer, n_pieces = answer + piece, n_pieces + 1
-                if time.perf_counter() - sent >= SECONDS_BETWEEN_UPDATES:
-                    tab.shown = [*shown, {"role": "assistant", "content": answer}]
-                    yield tab.shown, note
-                    sent = time.perf_counter()
+                answer += piece
+                yield [*shown, {"role": "assistant", "content": answer}], note
+            stopped = session.stopped
         finally:
             pieces.close()  # also if the tab was closed: what was said is remembered, nothing more is computed
-            new = session.messages[-1]["content"] if session.messages and session.messages != before else ""
-            answer = new if answer and new else "(the model had nothing to say)"
-            tab.shown = [*shown, {"role": "assistant", "content": answer}]
-        tokens, seconds = len(session.last.tokens) if session.last else 0, time.perf_counter() - begin
-        yield tab.shown, f"{note}{tokens} tokens, {tokens / max(seconds, 1e-6):.0f} a second."
+            # A turn was added unless the answer was empty, however alike it is to the one before.
+            said = session.messages[-1]["content"] if session.messages and session.messages is not kept else ""
+            tab.shown = [*shown, {"role": "assistant", "content": said or NOTHING_SAID}]
+        seconds = max(time.perf_counter() - begin, 1e-6)
+        line = f"{note}{len(stream.tokens)} tokens, {len(stream.tokens) / seconds:.0f} a second."
+        if stopped:
+            line += " Stopped."
+        elif not stream.finished:
+            line += " Cut off: " + ("it repeated itself." if stream.looped else "the most tokens, or the context.")
+        yield tab.shown, line
 
-    # ---- How it looks
+    def begin(self, name: str, text: str | None, values: dict[str, Any], instead: bool = False) -> None:
+        """``answer`` in the background: it is written once this returns, until nobody watches it any more.
 
-    def build(self) -> Any:
-        """The page as Gradio's Blocks."""
-        import gradio as gr
+        Raises:
+            CourseError: it can't be answered.
+        """
+        tab, answer = self.tab(name), self.answer(name, text, values, instead)
+        next(answer)
+        self._writers.submit(self._write, tab, answer)
 
-        first = self.template.settings
-        with gr.Blocks(title=self.title, analytics_enabled=False) as blocks:
-            gr.Markdown(f"## {html.escape(self.title)}")
-            with gr.Row():
-                with gr.Column(scale=3):
-                    chatbot = gr.Chatbot(
-                        as_text(self.template.messages), height=380, show_label=False, render_markdown=False,
-                        buttons=["copy"], feedback_options=None,
-                        placeholder="It knows what you tell it: give it a short text and ask.",
-                    )  # fmt: skip
-                    question = gr.Textbox(
-                        show_label=False, lines=1, max_lines=8, autofocus=True, elem_id="question",
-                        placeholder="Your message: Enter sends it, Shift+Enter begins a new line",
-                    )  # fmt: skip
-                    with gr.Row():
-                        send = gr.Button("Send", variant="primary", elem_id="send", size="md", min_width=90)
-                        stop = gr.Button("Stop", elem_id="stop", interactive=False, size="md", min_width=90)
-                        again = gr.Button("Regenerate", elem_id="again", size="md", min_width=90)
-                        reset = gr.Button("New chat", elem_id="reset", size="md", min_width=90)
-                    status = gr.HTML("", elem_id="status", min_height=24)
-                    with gr.Column():
-                        position = gr.Slider(
-                            1, 2, 1, step=1, elem_id="position", label="What else might it have said? At token"
-                        )
-                        view = gr.HTML(token_view(self.template, 1), elem_id="bars", padding=True)
-                with gr.Column(scale=1, min_width=280):
-                    gr.Markdown("Settings, from the next answer on")
-                    system = gr.Textbox(self.template.system, label="System text", elem_id="system")
-                    longest = self.template.model.config.context_length
-                    values = {
-                        "temperature": (0, 2, first.temperature, 0.05, "Temperature (0: greedy)"),
-                        "top_k": (0, 200, first.top_k or 0, 1, "Top-k (0: off)"),
-                        "top_p": (0.05, 1, first.top_p, 0.05, "Top-p (1: off)"),
-                        "min_p": (0, 0.95, first.min_p, 0.05, "Min-p (0: off)"),
-                        "repetition_penalty": (1, 2, first.repetition_penalty, 0.05, "Repetition penalty (1: off)"),
-                        "max_new_tokens": (1, longest, min(first.max_new_tokens, longest), 1, "Tokens at most"),
-                    }
-                    values = {
-                        name: gr.Slider(low, high, value, step=step, label=label, elem_id=name)
-                        for name, (low, high, value, step, label) in values.items()
-                    }
-                    values["seed"] = gr.Number(first.seed, precision=0, minimum=0, label="Seed", elem_id="seed")
-            controls = [system, *values.values()]
-            outputs = [chatbot, status, question, send, stop, again, position, view]
-
-            def show(name: str, text: str | None, chosen: tuple) -> Iterator[tuple]:
-                settings = dict(zip(["system", *values], chosen, strict=True))
-                kept = gr.skip()
-                rest = "" if text is not None else kept
-                line = ""
-                for shown, line in self.ask(name, text, settings):
-                    writing = [gr.update(interactive=on) for on in (False, True, False)]
-                    yield as_text(shown), html.escape(line), rest, *writing, kept, kept
-                    rest = kept  # emptied once: the reader may be typing the next question
-                tab = self.tabs.get(name)
-                if tab is None:  # closed meanwhile
-                    return
-                n = len(tab.session.last.tokens) if tab.session.last else 1
-                slider = gr.update(maximum=max(n, 2), value=1)
-                ready = [gr.update(interactive=on) for on in (True, False, True)]
-                yield as_text(tab.shown), html.escape(line), kept, *ready, slider, token_view(tab.session, 1)
-
-            def on_send(request: gr.Request, text: str, *chosen: Any) -> Iterator[tuple]:
-                yield from show(request.session_hash, text, chosen)
-
-            def on_again(request: gr.Request, *chosen: Any) -> Iterator[tuple]:
-                yield from show(request.session_hash, None, chosen)
-
-            def on_stop(request: gr.Request) -> None:
-                self.tab(request.session_hash).session.stop()
-
-            def on_reset(request: gr.Request) -> tuple:
-                self.close_tab(request.session_hash)
-                tab = self.tab(request.session_hash)
-                tab.session.reset()
-                tab.shown = []
-                return [], "", token_view(tab.session, 1)
-
-            def on_position(request: gr.Request, at: float) -> str:
-                return token_view(self.tab(request.session_hash).session, int(at))
-
-            def on_close(request: gr.Request) -> None:
-                self.close_tab(request.session_hash)
-
-            shared = {"outputs": outputs, "show_progress": "hidden", "concurrency_limit": ANSWERS_AT_ONCE}
-            shared |= {"concurrency_id": "answers", "api_visibility": "private"}
-            gr.on([question.submit, send.click], on_send, [question, *controls], **shared)
-            again.click(on_again, controls, **shared)
-            quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-            stop.click(on_stop, None, None, **quick)
-            gr.on([reset.click, chatbot.clear], on_reset, None, [chatbot, status, view], **quick)
-            position.input(on_position, position, view, trigger_mode="always_last", **quick)
-            blocks.unload(on_close)
-        return blocks
+    def _write(self, tab: Tab, answer: Iterator) -> None:
+        try:
+            for _ in answer:
+                if tab.watchers:
+                    tab.seen = time.monotonic()
+                elif time.monotonic() - tab.seen > SECONDS_UNWATCHED:
+                    tab.session.stop()
+        except Exception as error:
+            tab.line = str(error) if isinstance(error, CourseError) else "The answer failed: see the terminal."
+            print(f"chat: {error!r}", file=sys.stderr)
+        if tab.left:
+            tab.session.rest()
 
     # ---- The server
 
@@ -288,10 +296,9 @@ class ChatPage:
         Raises:
             CourseError: the port is taken, or is none.
         """
-        import gradio as gr
         import uvicorn
-        from fastapi import FastAPI
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        from chat.page_routes import application
 
         listener = socket.socket()
         try:
@@ -304,15 +311,10 @@ class ChatPage:
                 f"Port {port} is taken, perhaps by a page that still runs: close that, or choose another port "
                 f"(--port {port + 1 if 1023 < port < 65535 else 7861})."
             ) from None
-        app = FastAPI(docs_url=None, redoc_url=None)
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])  # no foreign name leads here
-
-        app.add_middleware(OwnComputerOnly)
-        app = gr.mount_gradio_app(
-            app, self.build(), "/", server_name=HOST, server_port=listener.getsockname()[1], ssr_mode=False,
-            run_history=False, footer_links=[], css=STYLE, theme=gr.themes.Default(primary_hue="blue"), pwa=False,
+        config = uvicorn.Config(
+            application(self), http="h11", ws="none", lifespan="off", log_config=None, log_level="critical",
+            proxy_headers=False, server_header=False, timeout_graceful_shutdown=1, limit_concurrency=200,
         )  # fmt: skip
-        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
@@ -325,6 +327,7 @@ class ChatPage:
         """Ends all answers and the server."""
         for name in list(self.tabs):
             self.close_tab(name)
+        self._writers.shutdown(wait=False, cancel_futures=True)
         if self._server is not None:
             self._server.should_exit = True
             self._thread.join(timeout=5)

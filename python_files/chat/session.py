@@ -13,6 +13,13 @@ from chat.generation import Memory, TextStream, stream
 from conversations.chat_format import Message
 from Dummy_Model import GPT
 
+# What the terminal and the page suggest to begin with: a passage to read, something to write, something to know.
+EXAMPLES = (
+    "The ferry was late on Monday because of fog, so Nora missed her train. Why did Nora miss her train?",
+    "Write a short poem about rain.",
+    "Why is the sky blue?",
+)
+
 
 def load_chat(folder: str | Path | None = None) -> tuple[GPT, BPETokenizer, str]:
     """A chat model, its tokenizer and its name, ready to talk.
@@ -43,6 +50,7 @@ class ChatSession:
         messages: what the model will be shown, oldest first, without the system text.
         dropped: messages that were let go so far because the context was full.
         last: the stream of the last answer: its prompt, its tokens, whether it was finished.
+        stopped: whether ``stop`` was called since the last question.
     """
 
     def __init__(
@@ -59,11 +67,15 @@ class ChatSession:
         self.dropped = self.turns = 0
         self.last: TextStream | None = None
         self._question: str | None = None
-        self._memory, self._stopped = Memory(), False
+        self._memory, self.stopped = Memory(), False
+
+    def rest(self) -> None:
+        """Frees what was read of the conversation; the next turn reads it again. For talks that may be over."""
+        self._memory = Memory()
 
     def stop(self) -> None:
         """Ends the answer under way at its next piece. May be called from another thread."""
-        self._stopped = True
+        self.stopped = True
 
     def ask(self, text: str) -> Iterator[str]:
         """Streams the answer to ``text``. Once the stream ends, or is left, the turn is remembered, cleaned.
@@ -73,26 +85,26 @@ class ChatSession:
         Raises:
             CourseError: the text is empty, or fills the context on its own. The conversation stays as it was.
         """
-        # A terminal or a browser may hand over halves of characters, which nothing could save or encode.
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+        text = transcript.question(text)
         if not text:
             raise CourseError("The message is empty: write something to answer.")
         question = {"role": "user", "content": text}
         context = self.model.config.context_length
         reserve = min(self.settings.max_new_tokens, context // 4)
-        system = [{"role": "system", "content": self.system}] if self.system.strip() else []
+        system = transcript.plain(self.system)
+        system = [{"role": "system", "content": system}] if system.strip() else []
         ids, kept = transcript.fit_window(system, self.messages, question, self.tokenizer, context, reserve)
         # Another seed each turn: the same question may get another answer, yet the session can be replayed.
         settings = replace(self.settings, seed=self.settings.seed + self.turns)
         pieces = stream(self.model, self.tokenizer, ids, settings, self._memory)
         self.dropped += len(self.messages) - len(kept)
-        self.messages, self.last, self._question, self._stopped = kept, pieces, text, False
+        self.messages, self.last, self._question, self.stopped = kept, pieces, text, False
 
         def answer() -> Iterator[str]:
             shown, left = "", True
             try:
                 for piece in trim(pieces):
-                    if self._stopped:
+                    if self.stopped:
                         break
                     shown += piece
                     yield piece
@@ -108,11 +120,11 @@ class ChatSession:
 
         return answer()
 
-    def again(self) -> Iterator[str]:
-        """Answers the last question anew, with other draws.
+    def again(self, text: str | None = None) -> Iterator[str]:
+        """Answers the last question anew, with other draws; or ``text``, which takes its place.
 
         Raises:
-            CourseError: there is no last question.
+            CourseError: there is no last question, or ``text`` can't be asked. The conversation stays as it was.
         """
         if self._question is None:
             raise CourseError("There is no question yet to answer again.")
@@ -120,18 +132,18 @@ class ChatSession:
         if before and before[-2]["content"] == self._question:  # else its answer was empty, and no turn
             self.messages = before[:-2]
         try:
-            return self.ask(self._question)
+            return self.ask(self._question if text is None else text)
         except CourseError:  # the system text may have grown since
             self.messages = before
             raise
 
-    def save(self, path: str | Path) -> None:
-        """Writes the conversation and its settings as JSON.
+    def save(self, path: str | Path) -> Path:
+        """Writes the conversation and its settings as JSON; returns where, with ``~`` written out.
 
         Raises:
-            CourseError: the file can't be written.
+            CourseError: the file can't be written, or is there and is no saved conversation.
         """
-        transcript.save(path, self.system, self.messages, self.settings)
+        return transcript.save(path, transcript.plain(self.system), self.messages, self.settings)
 
     def load(self, path: str | Path) -> None:
         """Takes up a conversation that ``save`` wrote; one too long for this model's context loses its oldest turns.
@@ -140,7 +152,11 @@ class ChatSession:
             CourseError: the file can't be read or holds no conversation. The session stays as it was.
         """
         saved = transcript.load(path)
+        self.settings = saved["settings"]
+        self.take_up(saved["system"], saved["messages"])
+
+    def take_up(self, system: str, messages: list[Message]) -> None:
+        """Goes on with another conversation: ``messages`` are questions and answers by turns."""
         self.reset()
-        self.system, self.settings, self.messages = saved["system"], saved["settings"], saved["messages"]
-        self.turns = len(self.messages) // 2
-        self._question = self.messages[-2]["content"] if self.messages else None
+        self.system, self.messages, self.turns = system, messages, len(messages) // 2
+        self._question = messages[-2]["content"] if messages else None

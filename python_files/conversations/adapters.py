@@ -184,7 +184,7 @@ def multiple_choice(row: Row) -> Adapted:
     if isinstance(texts, str) or isinstance(chosen, str):
         return texts if isinstance(texts, str) else chosen
     answer, choices = chosen
-    return vet(_pair(f"{texts[0]}\nChoices: {'; '.join(choices)}.", _sentence(answer)))
+    return vet(_pair(f"{texts[0]}\nChoices: {'; '.join(choices).removesuffix('.')}.", _sentence(answer)))
 
 
 def soda(row: Row) -> Adapted:

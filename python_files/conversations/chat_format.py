@@ -47,12 +47,17 @@ LONG_TEXTS = 1000  # characters in a message, on average, from which encoding is
 # The same template in Jinja, for the tokenizer folder: transformers' apply_chat_template reads it. Jinja writes
 # one text, in which a typed "<|end|>" would become a mark. So "<|" in a message is written with the sign ␛, and
 # the tokenizer folder's normalizer, which works after the marks are found, writes it back: see ESCAPES.
+# What stands in a generation block is what is learned: with return_assistant_tokens_mask, transformers gives our mask.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{{ '<|' + message['role'] + '|> ' + message['content'].replace('␛', '␛0').replace('<|', '␛1') + '<|end|>' }}"
+    "{% set text = ' ' + message['content'].replace('␛', '␛0').replace('<|', '␛1') + '<|end|>' %}"
+    "{{ '<|' + message['role'] + '|>' }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ text }}{% endgeneration %}"
+    "{% else %}{{ text }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+GENERATION = ("{% generation %}", "{% endgeneration %}")  # of transformers; plain Jinja doesn't know them
 ESCAPES = (("␛1", "<|"), ("␛0", "␛"))  # what the normalizer puts back, in this order: the template's inverse
 
 

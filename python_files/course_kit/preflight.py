@@ -20,21 +20,24 @@ import psutil
 import torch
 
 from artifacts import CourseError
-from course_kit import doctor
+from course_kit import doctor, memory
 from Dummy_Model import GPT, LOGITS_AT_ONCE_CUDA, GPTConfig
 from presets import PRESETS, Preset, choose
 from train import TrainConfig, Trainer, choose_device
 
 # Mean bytes of a cleaned Gutenberg book, and bytes of held-out books that one token stands for at each vocabulary,
-# measured on 70 books taken from the archive at random. A reader's own books will differ a little.
+# measured on 70 books taken from the archive at random (16,384: between its neighbors). A reader's own books will
+# differ a little.
 BYTES_PER_BOOK = 402_000
-BYTES_PER_TOKEN = {4096: 3.48, 8192: 3.83, 32768: 4.31}
+BYTES_PER_TOKEN = {4096: 3.48, 8192: 3.83, 16384: 4.1, 32768: 4.31}
 HUB_BOOKS = 61_340
 PACKAGED_TOKENS = 4_020_000
 
 
 # Of the memory that is free, so much is used: the rest is for what else runs, and for what no estimate foresees.
 USABLE = 0.9
+TIMED_SECONDS = 4.0  # of steps, in each measurement; one step where that takes longer
+MOST_TIMED_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Measured:
 
     rows: int  # in one forward pass
     passes: int  # forward passes in a step
-    seconds: float
+    seconds: float  # the fastest: what else runs on the machine only makes steps slower
     peak_bytes: int
 
 
@@ -60,6 +63,8 @@ class Cost:
     free_bytes: int | None = None
     pretrain_seconds: float | None = None
     sft_seconds: float | None = None
+    step_seconds: float | None = None  # of a step, whatever its rows: the optimizers
+    row_seconds: float | None = None  # of each row in it
 
 
 def model_config(preset: Preset) -> GPTConfig:
@@ -96,8 +101,8 @@ def can_compile(preset: Preset) -> bool:
     return compiler is not None and (Path(sysconfig.get_path("include")) / "Python.h").is_file()
 
 
-def _train_steps(preset: Preset, rows: int, passes: int, steps: int) -> float:
-    """Seconds of one training step on random tokens, after one step to warm up."""
+def _train_steps(preset: Preset, rows: int, passes: int) -> float:
+    """Seconds of the fastest training step on random tokens, after one to warm up."""
     config = model_config(preset)
     torch.manual_seed(preset.seed)
 
@@ -108,13 +113,15 @@ def _train_steps(preset: Preset, rows: int, passes: int, steps: int) -> float:
             ids = torch.randint(config.vocab_size, (rows * passes, config.context_length))
             return ids, ids
 
-    settings = TrainConfig(steps + 1, micro_batch_size=rows, compile=can_compile(preset))
+    settings = TrainConfig(MOST_TIMED_STEPS + 1, micro_batch_size=rows, compile=can_compile(preset))
     trainer = Trainer(GPT(config), RandomRows(), settings, folder=".")
     trainer.learn(0)
-    started = time.perf_counter()
-    for step in range(steps):
-        trainer.learn(step + 1)
-    return (time.perf_counter() - started) / steps
+    seconds: list[float] = []
+    while not seconds or (sum(seconds) < TIMED_SECONDS and len(seconds) < MOST_TIMED_STEPS):
+        started = time.perf_counter()
+        trainer.learn(len(seconds) + 1)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
 
 
 def _peak_of_this_process() -> int:
@@ -132,24 +139,24 @@ def _peak_of_this_process() -> int:
     return peak + (torch.mps.driver_allocated_memory() if torch.backends.mps.is_available() else 0)
 
 
-def measure(preset: Preset, rows: int, steps: int = 2) -> Measured:
-    """Trains a few steps with ``rows`` rows in a forward pass, and sees what they take.
+def measure(preset: Preset, rows: int) -> Measured:
+    """Trains some steps of two passes with ``rows`` rows each, and sees what they take.
 
     Without a CUDA GPU this happens in a process of its own, since a process's peak never comes down again.
 
     Raises:
         CourseError: the steps failed, most likely for want of memory.
     """
-    passes = min(2, max(1, preset.pretrain_batch // rows))  # with a second pass there are gradients to be kept
+    passes = 2  # with a second pass there are gradients to be kept
     if choose_device().type == "cuda":
         gc.collect()  # what an earlier model left would count as this one's
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        seconds = _train_steps(preset, rows, passes, steps)
+        seconds = _train_steps(preset, rows, passes)
         peak = torch.cuda.max_memory_reserved()
         torch.cuda.empty_cache()
         return Measured(rows, passes, seconds, peak)
-    order = json.dumps({"preset": asdict(preset), "rows": rows, "passes": passes, "steps": steps})
+    order = json.dumps({"preset": asdict(preset), "rows": rows, "passes": passes})
     done = doctor.run_module("course_kit.preflight", "--measure", order)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
@@ -178,13 +185,13 @@ def largest_micro_batch(small: Measured, large: Measured, batch: int, available:
     return max(fitting)
 
 
-def cost(preset: Preset, timed: bool = True, memory: float | None = None) -> Cost:
+def cost(preset: Preset, timed: bool = True, fit: float | None = None) -> Cost:
     """The cost of a preset on this machine.
 
     Args:
         timed: train a few steps to tell hours and memory: seconds for the small presets, minutes for ``full`` on a
             CPU.
-        memory: bytes to fit into, instead of what is free here.
+        fit: bytes of memory to fit into, instead of what is free here.
 
     Raises:
         CourseError: the memory is too small.
@@ -210,22 +217,23 @@ def cost(preset: Preset, timed: bool = True, memory: float | None = None) -> Cos
     rows = max(1, min(1024 // preset.context_length, preset.pretrain_batch // 2))
     small, large = measure(preset, rows), measure(preset, 2 * rows)
     on_gpu = choose_device().type == "cuda"
-    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
-    largest = largest_micro_batch(small, large, preset.pretrain_batch, memory or free)
+    free = torch.cuda.mem_get_info()[0] if on_gpu else memory.free()
+    largest = largest_micro_batch(small, large, preset.pretrain_batch, fit or free)
     # A GPU is fastest with all the rows it can hold; a processor isn't, so there the preset's number stands.
-    rows = largest if on_gpu or memory else min(preset.micro_batch, largest)
-    row_seconds = [m.seconds / (m.rows * m.passes) for m in (small, large)]
+    rows = largest if on_gpu or fit else min(preset.micro_batch, largest)
     # What doesn't grow with the rows is the optimizers' share.
-    per_row = max((large.seconds - small.seconds) / (large.rows * large.passes - small.rows * small.passes or 1),
-                  0.1 * row_seconds[0])  # fmt: skip
+    difference = (large.seconds - small.seconds) / (large.rows * large.passes - small.rows * small.passes)
+    per_row = max(difference, 0.1 * small.seconds / (small.rows * small.passes))
     per_step = max(small.seconds - small.rows * small.passes * per_row, 0.0)
     return Cost(
         **facts,
         micro_batch=rows,
         peak_bytes=int(peak_at(small, large, rows)),
-        free_bytes=int(memory or free),
+        free_bytes=int(fit or free),
         pretrain_seconds=preset.pretrain_steps * (per_step + preset.pretrain_batch * per_row),
         sft_seconds=preset.sft_steps * (per_step + preset.sft_batch * per_row),
+        step_seconds=per_step,
+        row_seconds=per_row,
     )
 
 
@@ -234,19 +242,29 @@ def cost(preset: Preset, timed: bool = True, memory: float | None = None) -> Cos
 
 @dataclass(frozen=True)
 class Gpu:
-    """A kind of GPU to predict for: its memory in bytes, and operations a second that training may reach."""
+    """A kind of GPU to predict for. Its memory in bytes, operations a second that training may reach, and bytes a
+    second between two of them."""
 
     name: str
     memory: float
     slowest: float
     fastest: float
+    link: float
 
 
-# A tenth to a third of what the makers give for bfloat16: small models leave a large GPU waiting. None was measured.
+# An eighth to a half of what the makers give for half precision. On an H200, which calculates as an H100, 180 million
+# million were measured (full).
 GPUS = {
-    "laptop": Gpu("a laptop's GPU with 8 GB", 8e9, 10e12, 20e12),
-    "h100": Gpu("one H100 with 80 GB", 80e9, 100e12, 300e12),
+    "laptop": Gpu("a laptop's GPU with 8 GB", 8e9, 10e12, 20e12, 5e9),
+    "t4": Gpu("one T4 with 16 GB, as on Colab", 15e9, 8e12, 20e12, 5e9),
+    "4090": Gpu("one RTX 4090 with 24 GB", 24e9, 40e12, 80e12, 10e9),
+    "h100": Gpu("one H100 with 80 GB", 80e9, 150e12, 250e12, 150e9),
 }
+# Seconds that a layer takes in a pass, however few its rows: the time to start its work. A small model on a large GPU
+# waits for that most of the time. On an H200 2.9 ms were measured (cpu, 4 and 16 rows), compiled 1.4 (night).
+LAYER_SECONDS = (0.0014, 0.0035)
+# What a training does besides its steps: compiling, evaluations, samples, checkpoints. On an H200 55 s were measured.
+BESIDES_SECONDS = (30.0, 90.0)
 # What a training step takes beyond what is counted: 9.0 GB were measured where the count says 7.0 (full, float32).
 MARGIN = 1.3
 
@@ -273,37 +291,53 @@ def kept_bytes(preset: Preset, rows: int) -> int:
     return logits + sum(size for number, (_, size) in kept.items() if number not in weights)
 
 
-def predict(preset: Preset, gpu: Gpu) -> str:
+def predicted_seconds(preset: Preset, gpu: Gpu, rows: int, gpus: int = 1) -> list[tuple[float, float]]:
+    """The least and the most seconds of pretraining and of fine-tuning, with ``rows`` rows at once on each GPU."""
+    config = model_config(preset)
+    # Each GPU adds the gradients of the others to its own: nearly twice their bytes, over the link.
+    exchange = 2 * (gpus - 1) / gpus * 4 * config.n_parameters / gpu.link
+    spans = []
+    for steps, batch, length in (
+        (preset.pretrain_steps, preset.pretrain_batch, preset.context_length),
+        (preset.sft_steps, preset.sft_batch, preset.sft_context_length),
+    ):
+        share = max(1, batch // gpus)  # rows of a step for each GPU
+        work = share * length * flops_per_token(config)
+        passes = max(1, share // rows)
+        ends = zip((gpu.fastest, gpu.slowest), LAYER_SECONDS, BESIDES_SECONDS, strict=True)
+        spans.append(tuple(steps * (work / speed + passes * config.n_layer * wait + exchange) + besides
+                           for speed, wait, besides in ends))  # fmt: skip
+    return spans
+
+
+def predict(preset: Preset, gpu: Gpu, gpus: int = 1) -> str:
     """What a preset should cost on a GPU that isn't here, as lines for people. Nothing of it is measured.
 
     Raises:
-        CourseError: not even one row fits.
+        CourseError: not even one row fits, or the GPUs can't share a step evenly.
     """
+    if gpus < 1 or preset.pretrain_batch % gpus:
+        raise CourseError(
+            f"{gpus} GPUs can't share the {preset.pretrain_batch} rows of a step evenly: name another number."
+        )
     bare = cost(preset, timed=False)
     peaks = {rows: int(MARGIN * (bare.state_bytes + kept_bytes(preset, rows))) for rows in (1, 2)}
     small, large = (Measured(rows, 1, 0.0, peak) for rows, peak in peaks.items())
-    most = largest_micro_batch(small, large, preset.pretrain_batch, gpu.memory)
-    per_token, lines = flops_per_token(model_config(preset)), []
-    for name, tokens in (
-        ("pretraining", preset.pretrain_tokens),
-        ("fine-tuning", preset.sft_steps * preset.sft_batch * preset.sft_context_length),
-    ):
-        hours = [tokens * per_token / speed / 3600 for speed in (gpu.fastest, gpu.slowest)]
-        unit, scale = ("hours", 1) if hours[1] >= 2 else ("minutes", 60)
-        lines.append(f"{scale * hours[0]:.2g} to {scale * hours[1]:.2g} {unit} of {name}")
+    most = largest_micro_batch(small, large, preset.pretrain_batch // gpus, gpu.memory)
+    spans = predicted_seconds(preset, gpu, most, gpus)
     rows = min(preset.micro_batch, most)
+    several = f"{gpus} GPUs, each like " if gpus > 1 else ""
     return "\n".join([
-        f"preset {preset.name} on {gpu.name}: a prediction, nothing of it measured",
+        f"preset {preset.name} on {several}{gpu.name}: a prediction, nothing of it measured",
         f"  memory  about {peak_at(small, large, rows) / 1e9:.1f} GB with {rows} rows at once; {most} should fit",
         f"  disk    about {(bare.shard_bytes + bare.checkpoint_bytes) / 1e9:.1f} GB in artifacts/",
-        f"  time    {lines[0]} and {lines[1]},",
-        f"          at {gpu.slowest / 1e12:.0f} to {gpu.fastest / 1e12:.0f} million million operations a second",
+        f"  time    {doctor.in_words(*spans[0])} of pretraining and {doctor.in_words(*spans[1])} of fine-tuning",
     ])  # fmt: skip
 
 
-def report(preset: Preset, timed: bool = True, memory: float | None = None) -> str:
+def report(preset: Preset, timed: bool = True, fit: float | None = None) -> str:
     """``cost`` as lines for people."""
-    return describe(preset, cost(preset, timed, memory))
+    return describe(preset, cost(preset, timed, fit))
 
 
 def describe(preset: Preset, c: Cost) -> str:
@@ -319,9 +353,8 @@ def describe(preset: Preset, c: Cost) -> str:
             f"  memory  about {c.peak_bytes / 1e9:.1f} GB at the most, with {c.micro_batch} rows at once "
             f"({c.free_bytes / 1e9:.1f} GB are free)"
         )
-        hours = [f"{s / 60:.0f} minutes" if s < 2 * 3600 else f"{s / 3600:.1f} hours"
-                 for s in (c.pretrain_seconds, c.sft_seconds)]  # fmt: skip
-        lines.append(f"  time    about {hours[0]} of pretraining and {hours[1]} of fine-tuning on this machine")
+        times = [doctor.in_words(seconds) for seconds in (c.pretrain_seconds, c.sft_seconds)]
+        lines.append(f"  time    about {times[0]} of pretraining and {times[1]} of fine-tuning on this machine")
     return "\n".join(lines)
 
 
@@ -331,17 +364,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
     parser.add_argument("--memory", type=float, help="gigabytes to fit into, such as 8 for a laptop's GPU")
     parser.add_argument("--gpu", choices=GPUS, help="predict for a GPU that isn't here")
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="so many of them, with torchrun")
     parser.add_argument("--no-timing", action="store_true", help="skip the training steps")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # how `measure` calls itself
     a = parser.parse_args(arguments)
+    if a.gpus != 1 and not a.gpu:
+        parser.error("--gpus needs --gpu: which kind of GPU?")
+    if hasattr(sys.stdout, "reconfigure"):  # output that is redirected may have another encoding
+        sys.stdout.reconfigure(errors="replace")
     if a.measure:
         order = json.loads(a.measure)
-        seconds = _train_steps(Preset(**order["preset"]), order["rows"], order["passes"], order["steps"])
+        seconds = _train_steps(Preset(**order["preset"]), order["rows"], order["passes"])
         print(json.dumps({"seconds": seconds, "peak_bytes": _peak_of_this_process()}))
         return
     try:
         if a.gpu:
-            print(predict(choose(a.preset), GPUS[a.gpu]))
+            print(predict(choose(a.preset), GPUS[a.gpu], a.gpus))
             return
         print(report(choose(a.preset), not a.no_timing, a.memory and a.memory * 1e9))
     except CourseError as error:

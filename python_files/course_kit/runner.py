@@ -14,15 +14,14 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from queue import Empty
 
 import nbformat
+import psutil
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -31,17 +30,24 @@ from nbformat import NotebookNode
 
 import presets
 from artifacts import CourseError, artifacts_root, course_root, read_json, relative, write_json, write_text
+from course_kit import rehearsal
 from course_kit.outputs import cell_with_path, tidy
+from course_kit.progress import Progress, clock, shorter
+from course_kit.run_checks import check_ready, closing_lines, how_to_go_on
+from presets import Preset
 
 INTERRUPT_SECONDS = 60.0  # what an interrupted training gets to save its checkpoint
 SHUTDOWN_SECONDS = 4.0  # an idle kernel's own flushing at exit hangs now and then; nothing is lost by ending it
 STARTUP_SECONDS = 180
+# What a notebook's torch has held of a GPU, as an expression in its process; nothing is loaded for it.
+TORCH = "__import__('sys').modules.get('torch')"
+GPU_PEAK = f"(lambda t: t.cuda.max_memory_reserved() if t and t.cuda.is_initialized() else 0)({TORCH})"
 SOURCE_LINES_SHOWN = 12
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Interrupted(Exception):
-    """Someone pressed Ctrl-C, or the system asked us to stop."""
+    """Someone pressed Ctrl-C, or the system asked us to stop. Its text is the folder of the notebook that ran."""
 
 
 class ThisPython(KernelSpecManager):
@@ -53,45 +59,6 @@ class ThisPython(KernelSpecManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
-class Progress:
-    """One line per notebook: rewritten while it runs on a terminal, a start and an end elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.number = 0
-        self.terminal = sys.stdout.isatty()
-        self.width = 0
-
-    def start(self, name: str, cells: int) -> None:
-        self.number += 1
-        self.title = f"[{self.number}/{self.total}] {name}"
-        self.cells, self.cell, self.last = cells, 0, ""
-        self.began = time.monotonic()
-        if not self.terminal:
-            print(f"{self.title}: {cells} cells", flush=True)
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def draw(self) -> None:
-        if self.terminal:
-            line = f"{self.title}  cell {self.cell}/{self.cells}  {clock(self.seconds())}  {self.last}"
-            self._write(line[: shutil.get_terminal_size().columns - 1])
-
-    def _write(self, line: str, end: str = "") -> None:
-        # Spaces instead of an erase code: every terminal knows them.
-        sys.stdout.write("\r" + line + " " * (self.width - len(line)) + end)
-        sys.stdout.flush()
-        self.width = 0 if end else len(line)
-
-    def end(self, verdict: str) -> None:
-        line = f"{self.title}: {verdict} after {clock(self.seconds())}"
-        if self.terminal:
-            self._write(line, end="\n")
-        else:
-            print(line, flush=True)
-
-
 class Client(NotebookClient):
     """An nbclient that passes the last line of streamed output on as it comes."""
 
@@ -101,17 +68,8 @@ class Client(NotebookClient):
         if msg["msg_type"] == "stream":
             lines = [line for line in re.split(r"[\r\n]", ANSI.sub("", msg["content"]["text"])) if line.strip()]
             if lines:
-                self.progress.last = lines[-1].strip()
+                self.progress.last = shorter(lines[-1].strip())
         return super().process_message(msg, cell, cell_index)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as people read them: ``42 s``, ``3:07`` or ``1:02:45``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 def kernel_environment(preset: str) -> dict[str, str]:
@@ -155,7 +113,7 @@ async def execute(notebook: NotebookNode, folder: Path, environment: dict[str, s
             coalesce_streams=False,
         )
         client.progress = progress
-        ticker = asyncio.ensure_future(_tick(progress))
+        ticker = asyncio.ensure_future(_tick(progress, manager))
         try:
             # An empty IPython profile: the start-up files of the user's own could change a run.
             await client.async_start_new_kernel(cwd=str(folder), env={**environment, "IPYTHONDIR": scratch})
@@ -165,6 +123,7 @@ async def execute(notebook: NotebookNode, folder: Path, environment: dict[str, s
                     progress.cell += 1
                     progress.last = ""
                     await client.async_execute_cell(cell, index)
+            progress.peak_bytes = max(progress.peak_bytes, await _gpu_peak(client))
         except DeadKernelError:
             # nbclient takes the cancellation that Ctrl-C brings for a dead kernel.
             if not asyncio.current_task().cancelling():
@@ -194,10 +153,38 @@ async def _interrupt(client: NotebookClient) -> None:
                 pass
 
 
-async def _tick(progress: Progress) -> None:
+async def _gpu_peak(client: NotebookClient) -> int:
+    """The most bytes of a GPU that the notebook's torch has held; 0 without a GPU, or where no answer comes."""
+    asked = client.kc.execute("", silent=True, user_expressions={"peak": GPU_PEAK})
+    with contextlib.suppress(TimeoutError, Empty, KeyError, ValueError):
+        async with asyncio.timeout(SHUTDOWN_SECONDS):
+            while (reply := await client.kc.get_shell_msg())["parent_header"].get("msg_id") != asked:
+                pass
+        return int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
+    return 0
+
+
+async def _tick(progress: Progress, manager: AsyncKernelManager) -> None:
     while True:
         progress.draw()
+        if pid := getattr(manager.provisioner, "pid", None):
+            progress.peak_bytes = max(progress.peak_bytes, memory_of(pid))
         await asyncio.sleep(0.5)
+
+
+def memory_of(pid: int) -> int:
+    """Bytes that a process and those it has started hold, or that it alone has held at its peak, if that is more."""
+    try:
+        process = psutil.Process(pid)
+        held = sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+        alone = getattr(process.memory_info(), "peak_wset", 0)
+        status = Path(f"/proc/{pid}/status")
+        if status.is_file():
+            lines = status.read_text(encoding="utf-8").splitlines()
+            alone = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+        return max(held, alone)
+    except (psutil.Error, OSError):  # it has ended
+        return 0
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -206,20 +193,21 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def course_error_names() -> set[str]:
-    """``CourseError`` and the names of all classes in ``python_files`` that derive from it."""
+    """``CourseError``, ``TrainingStopped`` (``train.py`` stands alone) and the names of all classes that derive from
+    them, in ``python_files``."""
     bases: dict[str, set[str]] = {}
     for path in Path(__file__).parent.parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 bases[node.name] = {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
-    names = {"CourseError"}
+    names = {"CourseError", "TrainingStopped"}
     while more := {name for name, parents in bases.items() if parents & names} - names:
         names |= more
     return names
 
 
 def explain(error: CellExecutionError, cell: NotebookNode) -> str:
-    """What to print of a failed cell: one line for a ``CourseError``, else its source and its traceback."""
+    """What to print of a failed cell: one line for an error that is one, else its source and its traceback."""
     if error.ename in course_error_names():
         return " ".join(error.evalue.split())
     lines = cell.source.splitlines()
@@ -272,12 +260,17 @@ def run_one(path: Path, preset: str, in_place: bool, progress: Progress) -> None
         progress.end(verdict)
     tidy(notebook, preset)
     text = nbformat.writes(notebook) + "\n"
+    said = f"{name} cell {progress.cell}: {problem}" if problem else f"{name}: done"
+    try:
+        write_text(failed if problem else executed, text)
+        if not problem:
+            failed.unlink(missing_ok=True)
+            keep_number(executed.parent.parent / "seconds.json", name, round(progress.seconds(), 1))
+            keep_number(executed.parent.parent / rehearsal.PEAKS, name, progress.peak_bytes)
+    except OSError as error:
+        raise CourseError(f"{said} (its outputs couldn't be kept in {executed.parent}: {error.strerror})") from None
     if problem:
-        write_text(failed, text)
-        raise CourseError(f"{name} cell {progress.cell}: {problem}")
-    write_text(executed, text)
-    failed.unlink(missing_ok=True)
-    keep_seconds(artifacts_root() / preset / "notebooks" / "seconds.json", name, progress.seconds())
+        raise CourseError(said)
     if in_place:
         if number := cell_with_path(notebook, private_folders()):
             raise CourseError(
@@ -287,13 +280,13 @@ def run_one(path: Path, preset: str, in_place: bool, progress: Progress) -> None
         write_text(path, text)
 
 
-def keep_seconds(file: Path, name: str, seconds: float) -> None:
-    """Notes in ``file``, beside the executed copies, how long the latest run of a notebook took."""
+def keep_number(file: Path, name: str, number: float) -> None:
+    """Notes in ``file``, beside the executed copies, what the latest run of a notebook took."""
     try:
         earlier = read_json(file)
     except (OSError, ValueError):
         earlier = {}
-    write_json(file, {**earlier, name: round(seconds, 1)})
+    write_json(file, {**earlier, name: number})
 
 
 def private_folders() -> list[Path]:
@@ -301,29 +294,34 @@ def private_folders() -> list[Path]:
     return [course_root(), artifacts_root(), Path.home()]
 
 
-def run_all(paths: list[Path], preset: str, in_place: bool = False) -> None:
+def run_all(paths: list[Path], preset: Preset, in_place: bool = False) -> None:
     """Runs notebooks in the given order and prints how long each took. Stops at the first that fails.
 
     Raises:
-        CourseError: a notebook failed.
+        CourseError: a notebook failed, or what comes of them can't be kept.
         Interrupted: Ctrl-C.
     """
+    check_ready(paths, preset.name, in_place)
     progress = Progress(len(paths))
     seconds = []
     for path in paths:
-        run_one(path, preset, in_place, progress)
+        try:
+            run_one(path, preset.name, in_place, progress)
+        except (Interrupted, KeyboardInterrupt):
+            raise Interrupted(path.parent.name) from None
         seconds.append(progress.seconds())
     width = max(len(relative(path)) for path in paths)
     print()
     for path, took in zip(paths, seconds, strict=True):
         print(f"{relative(path):<{width}}  {clock(took):>8}")
-    print(f"{'all at preset ' + preset:<{width}}  {clock(sum(seconds)):>8}")
+    print(f"{'all at preset ' + preset.name:<{width}}  {clock(sum(seconds)):>8}")
+    print("\n".join(["", *closing_lines(preset)]))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, 1 for a failed notebook, 130 or 143 if interrupted."""
     parser = argparse.ArgumentParser(description="Run notebooks from top to bottom.")
-    parser.add_argument("--preset", default="tiny", help="tiny, cpu, night or full")
+    parser.add_argument("--preset", default="tiny", help="one of " + ", ".join(presets.PRESETS))
     parser.add_argument("--in-place", action="store_true", help="also write the outputs into the notebooks")
     parser.add_argument("notebooks", nargs="+", type=Path)
     options = parser.parse_args(arguments)
@@ -342,12 +340,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["COURSE_PRESET"] = options.preset
     try:
         preset = presets.choose(options.preset)
-        run_all(options.notebooks, preset.name, options.in_place)
+        run_all(options.notebooks, preset, options.in_place)
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1
-    except (Interrupted, KeyboardInterrupt):
-        print("Stopped. What was finished is kept; run the same command again to go on.", file=sys.stderr)
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        print(how_to_go_on(presets.choose(options.preset), str(stopped)), file=sys.stderr)
         return 143 if stopped_by else 130
     return 0
 

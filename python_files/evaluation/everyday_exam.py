@@ -52,6 +52,18 @@ def exam_file() -> Path:
     return course_root() / "7_Sampling" / "everyday_exam.jsonl"
 
 
+def exam_files() -> dict[str, Path]:
+    """All exams of this form, by name; nothing that stands in one of them may be trained on.
+
+    The "fresh exam" is by other authors than the "everyday exam", and nobody has read an answer to it one by one. Of
+    the "development exam" the answers were read, and lessons were written for what went wrong.
+    """
+    folder = course_root() / "7_Sampling"
+    return {
+        name: folder / f"{name.replace(' ', '_')}.jsonl" for name in ("everyday exam", "development exam", "fresh exam")
+    }
+
+
 def read_exam(path: str | Path | None = None) -> list[Item]:
     """The items of a file, the course's own exam if None.
 
@@ -141,14 +153,19 @@ def mark(
     path: str | Path | None = None,
     settings: Settings | None = None,
     progress: bool = False,
+    per_kind: int | None = None,
 ) -> list[Marked]:
     """Asks the model all items and marks its answers.
 
     Args:
         path: a file of items; None takes the course's own exam.
         settings: of the chat; None takes those of the small presets.
+        per_kind: the first so many items of each kind alone; None asks all.
     """
     items = read_exam(path)
+    if per_kind is not None:
+        kinds = [item.kind for item in items]
+        items = [item for place, item in enumerate(items) if kinds[:place].count(item.kind) < per_kind]
     replies = ask(model, tokenizer, items, settings or Settings.for_preset("cpu"), progress)
     return [
         Marked(item, answer, finished, check(item, answer, finished))

@@ -33,20 +33,52 @@ def open_model_folder(folder: str | Path) -> tuple[GPT, BPETokenizer]:
     try:
         foreign = artifacts.read_json(folder / "config.json").get("model_type")
         if foreign is not None:
-            raise CourseError(f"{relative(folder)} is in the Hugging Face format ({foreign}) already.")
+            raise CourseError(
+                f"{relative(folder)} is in the Hugging Face format ({foreign}): open it with from_huggingface."
+            )
         model = GPT.load(folder).eval()
     except (ValueError, AttributeError, OSError):
         raise CourseError(
             f"{relative(folder)} holds no readable model of the course: name another folder, or make it again with "
             "the notebooks of 4_Pretraining or 6_SFT_Training."
         ) from None
+    return model, tokenizer_of(folder, model)
+
+
+def tokenizer_of(folder: Path, model: GPT) -> BPETokenizer:
+    """The tokenizer of a model's folder.
+
+    Raises:
+        CourseError: there is none, it is damaged, or it belongs to another model.
+    """
     tokenizer = BPETokenizer.load(folder)
     if model.config.vocab_size != tokenizer.vocab_size:
         raise CourseError(
             f"{relative(folder)}: the model knows {model.config.vocab_size} tokens and the tokenizer "
             f"{tokenizer.vocab_size}; they don't belong together."
         )
-    return model, tokenizer
+    return tokenizer
+
+
+def check_manifest(folder: Path) -> None:
+    """Compares the files of an exported folder with the hashes in its manifest, if it has one.
+
+    Raises:
+        CourseError: a file is missing or changed, or the manifest is damaged.
+    """
+    if not (folder / "manifest.json").is_file():
+        return
+    try:
+        files = dict(artifacts.read_json(folder / "manifest.json")["files"])
+        changed = [
+            name
+            for name, entry in files.items()
+            if not (folder / name).is_file() or artifacts.sha256(folder / name) != entry["sha256"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CourseError(f"Damaged {relative(folder / 'manifest.json')}: get the folder's files again.") from None
+    if changed:
+        raise CourseError(f"{relative(folder / changed[0])} is missing or damaged: get the folder's files again.")
 
 
 def is_chat(model_folder: Path) -> bool:

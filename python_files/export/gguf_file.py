@@ -8,10 +8,10 @@ import torch
 
 from artifacts import CourseError, relative
 from bpe_tokenizer import PATTERN, SPECIAL_TOKENS, BPETokenizer, byte_stand_ins
-from conversations.chat_format import CHAT_TEMPLATE, END
+from conversations.chat_format import CHAT_TEMPLATE, END, GENERATION
 from Dummy_Model import GPTConfig
-from export.folders import cast, is_chat, nbytes, open_model_folder, replacing
-from export.huggingface import weight_names
+from export.folders import cast, is_chat, nbytes, replacing
+from export.huggingface import open_any_folder, weight_names
 
 # What llama.cpp calls the way of cutting text into words that ``bpe_tokenizer.PATTERN`` is.
 GGUF_PRE_TOKENIZER = "qwen2"
@@ -25,6 +25,7 @@ def to_gguf(model_folder: str | Path, out_file: str | Path, dtype: str = "float3
     ``chat_format.py``), so this file's template puts a space into such a spelling. Every other text gets our ids.
 
     Args:
+        model_folder: of the course's own format or of the Hugging Face format.
         dtype: of the matrices. The few weights of the norms stay float32, since llama.cpp wants them so.
 
     Raises:
@@ -33,7 +34,7 @@ def to_gguf(model_folder: str | Path, out_file: str | Path, dtype: str = "float3
     import gguf
 
     model_folder, out_file = Path(model_folder), Path(out_file)
-    model, tokenizer = open_model_folder(model_folder)
+    model, tokenizer = open_any_folder(model_folder)
     config, description = model.config, json.loads(tokenizer.to_json())
     if description["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] != PATTERN:
         raise CourseError(
@@ -115,10 +116,14 @@ def _add_tokenizer(writer: Any, tokenizer: BPETokenizer, bpe: dict[str, Any], ch
 def plain_chat_template() -> str:
     """The chat template for programs without our normalizer: a spelled special token gets a space, ``< |end|>``.
 
-    So no message can forge a turn there either, and the price is that space.
+    So no message can forge a turn there either, and the price is that space. The marks of what is learned go: Jinja
+    doesn't know them without transformers, and llama-cpp-python would refuse the whole template.
     """
     escaped = "message['content'].replace('␛', '␛0').replace('<|', '␛1')"
     if escaped not in CHAT_TEMPLATE:
         raise ValueError("chat_format.CHAT_TEMPLATE has changed, and this function must follow it.")
     plain = "message['content']" + "".join(f".replace('{name}', '< {name[1:]}')" for name in SPECIAL_TOKENS)
-    return CHAT_TEMPLATE.replace(escaped, plain)
+    template = CHAT_TEMPLATE.replace(escaped, plain)
+    for mark in GENERATION:
+        template = template.replace(mark, "")
+    return template

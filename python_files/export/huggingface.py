@@ -4,7 +4,6 @@ The model has Qwen3's layout, so nothing is converted but names: the numbers of 
 they are. ``WEIGHT_NAMES`` is the whole dictionary between our names and those of two other formats.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,10 +16,19 @@ from torch import Tensor
 
 import artifacts
 from artifacts import CourseError, MissingArtifact, read_json, relative
-from bpe_tokenizer import BPETokenizer
-from conversations.chat_format import END, save_tokenizer
+from bpe_tokenizer import SPECIAL_TOKENS, BPETokenizer
+from conversations.chat_format import END, ROLES, save_tokenizer
 from Dummy_Model import GPT, GPTConfig, RotaryEmbedding
-from export.folders import cast, check_replaceable, is_chat, nbytes, open_model_folder, replacing
+from export.folders import (
+    cast,
+    check_manifest,
+    check_replaceable,
+    is_chat,
+    nbytes,
+    open_model_folder,
+    replacing,
+    tokenizer_of,
+)
 from export.model_card import card, recorded_facts
 
 MAX_NEW_TOKENS = 200  # what other programs generate at most, unless they are told otherwise
@@ -54,7 +62,26 @@ SIZE_NAMES = {
     "head_dim": "head_dim",
 }
 
-DAMAGED = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError)
+# What Qwen3Config takes where config.json says nothing.
+SIZES_UNSAID = {
+    "vocab_size": 151_936,
+    "max_position_embeddings": 32_768,
+    "num_hidden_layers": 32,
+    "hidden_size": 4096,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "intermediate_size": 22_016,
+    "head_dim": 128,
+}
+
+# How ``transformers serve`` finds the answer in what is generated. Without this it would look for Qwen3's own marks.
+RESPONSE_TEMPLATE = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": ROLES["assistant"],
+    "fields": {"content": {"close": list(SPECIAL_TOKENS), "content": "text"}},
+}
+
+DAMAGED = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
 
 
 def weight_names(n_layer: int) -> list[tuple[str, str, str]]:
@@ -75,7 +102,8 @@ def to_huggingface(model_folder: str | Path, out_folder: str | Path, dtype: str 
     The folder appears whole or not at all. An earlier export in its place is replaced once the new one is on disk.
 
     Args:
-        model_folder: what ``GPT.save`` and the tokenizer's ``save`` left, such as ``artifacts/tiny/sft/model``.
+        model_folder: what ``GPT.save`` and the tokenizer's ``save`` left, such as ``artifacts/tiny/sft/model``; or an
+            earlier export, to store it in another dtype.
         dtype: of the stored weights. "float16" and "bfloat16" halve the file and round the weights.
 
     Returns:
@@ -86,7 +114,7 @@ def to_huggingface(model_folder: str | Path, out_folder: str | Path, dtype: str 
             fit the dtype, or the disk is full. Nothing that was there has changed then.
     """
     model_folder, out_folder = Path(model_folder), Path(out_folder)
-    model, tokenizer = open_model_folder(model_folder)
+    model, tokenizer = open_any_folder(model_folder)
     chat = is_chat(model_folder)
     weights = cast(model, dtype)
     check_replaceable(out_folder)
@@ -98,13 +126,15 @@ def to_huggingface(model_folder: str | Path, out_folder: str | Path, dtype: str 
         artifacts.write_json(folder / "generation_config.json", _generation_config(model.config, tokenizer))
         files = save_tokenizer(tokenizer, folder) if chat else tokenizer.save(folder)
         tokenizer_config = artifacts.read_json(folder / "tokenizer_config.json")
-        artifacts.write_json(
-            folder / "tokenizer_config.json", {**tokenizer_config, "model_max_length": model.config.context_length}
-        )
+        tokenizer_config["model_max_length"] = model.config.context_length
+        if chat:
+            tokenizer_config["response_template"] = RESPONSE_TEMPLATE
+        artifacts.write_json(folder / "tokenizer_config.json", tokenizer_config)
         facts = recorded_facts(model_folder)
         artifacts.write_text(folder / "README.md", card(model, tokenizer, facts, dtype, chat))
         files += ["model.safetensors", "config.json", "generation_config.json", "README.md"]
-        made_from = artifacts.sha256(model_folder / "model.safetensors")
+        source = model_folder / "model.safetensors"
+        made_from = artifacts.sha256(source) if source.is_file() else None  # other exports may have several files
         artifacts.finish(folder, files, exported="huggingface", dtype=dtype, made_from=made_from, facts=facts)
     return out_folder
 
@@ -155,6 +185,24 @@ def _generation_config(config: GPTConfig, tokenizer: BPETokenizer) -> dict[str, 
 # ---- reading
 
 
+def open_any_folder(folder: str | Path) -> tuple[GPT, BPETokenizer]:
+    """The model and the tokenizer of a folder of the course's own format or of the Hugging Face format, in float32.
+
+    Raises:
+        CourseError: it is neither, or it is damaged, or its two parts don't belong together.
+    """
+    folder = Path(folder)
+    try:
+        exported = "model_type" in read_json(folder / "config.json")
+    except (OSError, ValueError, TypeError):
+        exported = False  # to be told by open_model_folder
+    if not exported:
+        return open_model_folder(folder)
+    check_manifest(folder)
+    model = from_huggingface(folder)
+    return model, tokenizer_of(folder, model)
+
+
 def from_huggingface(folder: str | Path, context_length: int | None = None) -> GPT:
     """Reads a Qwen3 in the Hugging Face format, ours or a published one, into ``Dummy_Model.GPT`` in float32.
 
@@ -172,6 +220,8 @@ def from_huggingface(folder: str | Path, context_length: int | None = None) -> G
     head, embedding = loaded.pop("lm_head.weight", None), loaded.get("model.embed_tokens.weight")
     if head is not None and embedding is not None and not torch.equal(head, embedding):
         raise CourseError(_lacks(folder, "an output head of its own", "one matrix for embedding and output"))
+    if config.n_layer > len(loaded):
+        raise CourseError(f"{relative(folder)} holds {len(loaded)} weights, too few for {config.n_layer:,} layers.")
     names = {other: ours for ours, other, _ in weight_names(config.n_layer)}
     if odd := sorted(names.keys() ^ loaded.keys()):
         what = "lacks the weight" if odd[0] in names else "has a weight that Dummy_Model doesn't know,"
@@ -186,6 +236,8 @@ def from_huggingface(folder: str | Path, context_length: int | None = None) -> G
             raise CourseError(
                 f"{relative(folder)}: {name} is {found}, and by its config.json it should be {expected_shape}."
             )
+        if not bool(weights[name].isfinite().all()):
+            raise CourseError(f"{relative(folder)}: {name} has a number that is infinite or none at all.")
     model.load_state_dict(weights, assign=True)
     return model.eval()
 
@@ -202,26 +254,32 @@ def _read_config(folder: Path, context_length: int | None) -> GPTConfig:
     try:
         config = read_json(path)
         _refuse_what_we_lack(folder, config)
-        config = {
-            "head_dim": 128,
-            "num_key_value_heads": config["num_attention_heads"],
-            **config,
-        }  # Qwen3Config's defaults
+        config = {**SIZES_UNSAID, **config}
+        if config["num_key_value_heads"] is None:
+            config["num_key_value_heads"] = config["num_attention_heads"]
+        if config["head_dim"] is None:
+            config["head_dim"] = config["hidden_size"] // config["num_attention_heads"]
         sizes = {ours: config[exported] for ours, exported in SIZE_NAMES.items()}
         for ours, size in sizes.items():
-            if not isinstance(size, int) or size < 1:
+            if type(size) is not int or size < 1:
                 raise ValueError(f"{SIZE_NAMES[ours]} is {size!r}, it must be a whole number")
         sizes["context_length"] = min(context_length or sizes["context_length"], sizes["context_length"])
         if sizes["head_dim"] * sizes["n_head"] == sizes["n_embd"]:
             sizes["head_dim"] = None  # what GPTConfig takes by itself
-        rope = {"rope_theta": config.get("rope_theta"), **(config.get("rope_parameters") or {})}
-        theta = float(rope["rope_theta"] or 10_000.0)
-        return GPTConfig(**sizes, rope_theta=theta, norm_eps=float(config.get("rms_norm_eps", 1e-6)))
+        theta = next(
+            (t for t in (_rope(config).get("rope_theta"), config.get("rope_theta")) if t is not None), 10_000.0
+        )
+        return GPTConfig(**sizes, rope_theta=float(theta), norm_eps=float(config.get("rms_norm_eps", 1e-6)))
     except CourseError:
         raise
     except DAMAGED as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0].rstrip(".")
         raise CourseError(f"Damaged {relative(path)} ({reason}).") from None
+
+
+def _rope(config: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says of rotary positions: under their old name, which goes first, or their new one."""
+    return config.get("rope_scaling") or config.get("rope_parameters") or {}
 
 
 def _refuse_what_we_lack(folder: Path, config: dict[str, Any]) -> None:
@@ -236,16 +294,21 @@ def _refuse_what_we_lack(folder: Path, config: dict[str, Any]) -> None:
         raise CourseError(_lacks(folder, f"the layout {kind!r}", "'qwen3'"))
     if "Qwen3ForCausalLM" not in classes:
         raise CourseError(_lacks(folder, f"the head of a {classes[0]}", "Qwen3ForCausalLM"))
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    rope = _rope(config)
     rope_type = rope.get("rope_type", rope.get("type", "default"))
     sliding = config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or [])
     checks = [
         (rope_type != "default", f"rope scaling ({rope_type!r})", "plain rotary positions"),
-        (rope.get("partial_rotary_factor", 1) != 1, "rotary positions on a part of each head", "whole heads"),
+        (any(isinstance(value, dict) for value in rope.values()), "positions by kind of layer", "one kind of layer"),
+        (rope.get("partial_rotary_factor") not in (None, 1), "rotary positions on a part of each head", "whole heads"),
         (bool(sliding), "a sliding window", "full attention"),
         (config.get("attention_bias", False), "attention biases", "attention without them"),
-        (config.get("hidden_act", "silu") != "silu", f"the activation {config.get('hidden_act')!r}", "'silu'"),
-        ("quantization_config" in config, "quantized weights", "float32, float16 and bfloat16"),
+        (
+            config.get("hidden_act", "silu") not in ("silu", "swish"),
+            f"the activation {config.get('hidden_act')!r}",
+            "'silu'",
+        ),
+        (config.get("quantization_config") is not None, "quantized weights", "float32, float16 and bfloat16"),
         # Qwen3Config takes untied for granted where nothing is said.
         (not config.get("tie_word_embeddings", False), "untied embeddings", "one matrix for embedding and output"),
     ]
@@ -279,7 +342,7 @@ def _weight_files(folder: Path) -> Iterable[str]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
-            return sorted(set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())))
+            return sorted(set(map(str, read_json(index)["weight_map"].values())))
         except DAMAGED:
             raise CourseError(f"Damaged {relative(index)}: it maps no weights to files.") from None
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):

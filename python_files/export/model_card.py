@@ -32,10 +32,16 @@ def recorded_facts(model_folder: Path) -> dict[str, Any]:
     """What the course measured of this model: the figures in the manifest of the phase that made it.
 
     Returns:
-        the facts, and the marks of the everyday exam as ``everyday``; ``{}`` if the folder isn't ``…/<phase>/model``
-        with a manifest about these weights.
+        the facts, and the marks of the everyday exam as ``everyday``; ``{}`` if the folder is neither an earlier
+        export nor ``…/<phase>/model`` with a manifest about these weights.
     """
     model_folder = Path(model_folder).resolve()
+    try:
+        own = artifacts.read_json(model_folder / "manifest.json")  # of an earlier export, which was checked
+        if own["exported"] and isinstance(own["facts"], dict):
+            return own["facts"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
     try:
         manifest = artifacts.read_json(model_folder.parent / "manifest.json")
         recorded = manifest["files"][f"{model_folder.name}/model.safetensors"]["sha256"]
