@@ -12,7 +12,8 @@ With ``--names`` it also asks who has a thing that one person gave to another: w
 one token, which are the common ones, and with names that it spells in several. The training names come from a list of
 many thousands, so that few lessons have one of the first sort.
 
-With ``--everyday`` it sits the everyday exam, with the settings of the chat and at temperature 1.
+With ``--everyday`` it sits the three exams of everyday prompts with the settings of the chat, and the first of them at
+temperature 1 as well.
 
 With ``--make`` a trained chat model becomes the model in the box: exported in bfloat16 to 7_Sampling/trained_model/.
 """
@@ -62,12 +63,14 @@ def make(model_folder: Path) -> None:
 
 
 def measure_everyday() -> None:
-    """Prints the marks of the everyday exam, kind by kind."""
+    """Prints the marks of the exams of everyday prompts, kind by kind."""
     model, tokenizer = load_model(models.BOX, "sft")
     usual = Settings.for_preset(models.BOX)
-    for name, settings in (("as in the chat", usual), ("temperature 1", replace(usual, temperature=1.0))):
-        print(f"the everyday exam, {name}")
-        for row in everyday_exam.table(everyday_exam.mark(model, tokenizer, settings=settings, progress=True)):
+    sittings = [(name, path, "as in the chat", usual) for name, path in everyday_exam.exam_files().items()]
+    sittings.append((*sittings[0][:2], "temperature 1", replace(usual, temperature=1.0)))
+    for name, path, how, settings in sittings:
+        print(f"the {name}, {how}")
+        for row in everyday_exam.table(everyday_exam.mark(model, tokenizer, path, settings, progress=True)):
             print(f"  {row['kind']:20} {row['right']:4} of {row['asked']:4} = {row['share']:6.1%}, {row['loop']} loops")
 
 

@@ -74,14 +74,14 @@ PRESETS = {
         name="cpu", n_layer=6, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
         books="hf", book_limit=300, micro_batch=4,
         pretrain_batch=16, pretrain_steps=1000, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=290_000, sft_batch=16, sft_steps=1800, sft_lr=2e-3, sft_matrix_lr=0.02,
+        sft_conversations=215_000, sft_batch=16, sft_steps=1800, sft_lr=2e-3, sft_matrix_lr=0.02,
         sft_context_length=512, compile=True,
     ),
     "night": Preset(
         name="night", n_layer=10, n_embd=384, n_head=6, n_kv_head=2, context_length=512, vocab_size=8192,
         books="hf", book_limit=300, micro_batch=4,
         pretrain_batch=32, pretrain_steps=1600, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
-        sft_conversations=1_250_000, sft_batch=32, sft_steps=3800, sft_lr=2e-3, sft_matrix_lr=0.02,
+        sft_conversations=900_000, sft_batch=32, sft_steps=3800, sft_lr=2e-3, sft_matrix_lr=0.02,
         sft_context_length=512, compile=True,
     ),
     "laptop": Preset(

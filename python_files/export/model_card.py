@@ -67,7 +67,7 @@ def _everyday_lines(exam: dict[str, Any]) -> Iterator[str]:
     """The marks of the everyday exam, kind by kind, and answers that were drawn by a seed."""
     yield from ("", "## The everyday exam", "")
     yield "240 prompts as people type them, written by others and marked by patterns. Prompts of up to four words may"
-    yield "stand in the training conversations, longer ones only in other wordings: no marks on unseen questions."
+    yield "stand in the training conversations, longer ones in other wordings: this is no measure of unseen questions."
     yield "*Guessing* is what the best single answer would get that is given to every prompt of the kind."
     yield from ("", "| kind | right | of | guessing |", "| --- | ---: | ---: | ---: |")
     for row in exam["kinds"]:
