@@ -1,5 +1,6 @@
 """What a preset will cost: measured on a few steps, and fitted into the memory there is."""
 
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -188,3 +189,11 @@ def test_what_is_kept_for_the_way_back_is_what_autograd_keeps():
     logits = 3 * 4 * 4 * SMALL.context_length * SMALL.vocab_size
     assert preflight.kept_bytes(SMALL, 4) - logits == pytest.approx(real, rel=0.05)
     assert preflight.kept_bytes(SMALL, 8) > 1.8 * preflight.kept_bytes(SMALL, 4)
+
+
+def test_a_failed_measurement_says_what_was_wrong_not_the_advice_after_it(monkeypatch):
+    said = "Traceback:\n  a line\nx.InductorError: ImportError: k.so: file too short\n\nSet VERBOSE=1\n"
+    monkeypatch.setattr(preflight, "choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(preflight.doctor, "run_module", lambda *_: subprocess.CompletedProcess([], 1, "", said))
+    with pytest.raises(CourseError, match="file too short"):
+        preflight.measure(PRESETS["tiny"], 4)

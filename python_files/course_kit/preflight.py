@@ -9,6 +9,7 @@ import gc
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -159,7 +160,9 @@ def measure(preset: Preset, rows: int) -> Measured:
     order = json.dumps({"preset": asdict(preset), "rows": rows, "passes": passes})
     done = doctor.run_module("course_kit.preflight", "--measure", order)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        # torch says what is wrong and goes on with advice.
+        reason = next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception)\b", line)), lines[-1])
         raise CourseError(f"Training {rows} rows at once of preset {preset.name} failed ({reason}): is memory short?")
     return Measured(rows, passes, **json.loads(done.stdout.splitlines()[-1]))
 

@@ -181,7 +181,7 @@ def test_a_manifest_of_another_kind_says_nothing(shards, tmp_path, text):
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
     data(tmp_path)
     make_model().save(tmp_path)
-    GPT.load(tmp_path)
+    assert GPT.load(tmp_path).config == make_model().config
 
 
 @pytest.mark.parametrize("above", [False, True])
