@@ -360,7 +360,7 @@ def with_question(passage: str, question: str, rng: random.Random) -> str:
     Mostly the passage with the question behind it, at times before it. Every fourth message announces the passage,
     labels the two, puts the passage in quotation marks, or says that the answer is to come from it (``FRAMES``).
     """
-    if rng.random() < FRAMED_SHARE:
+    if rng.random() < FRAMED_SHARE and not question.lower().startswith(tuple(map(str.lower, BEGINNINGS))):
         return _framed(passage, question, rng)
     joins = ("\n\n",) if not _WHOLE_SENTENCE.search(passage) else ("\n", "\n\n") if "\n" in passage else JOINS
     join = rng.choice(joins)
@@ -376,6 +376,8 @@ def _framed(passage: str, question: str, rng: random.Random) -> str:
         asked = question
     else:
         asked = question if word == "I" else question[:1].lower() + question[1:]
+    if "Answer this" in frame and question[-1] != "?":  # not "Answer this: tell me where …"
+        frame = "{text}\n\n{question}"
     if '"{text}"' in frame and '"' in passage:
         frame = frame.replace('"{text}"', "{text}")
     if not _WHOLE_SENTENCE.search(passage) or passage.count("\n") > 1:  # a list, a chat: lines of its own

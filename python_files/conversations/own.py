@@ -10,6 +10,7 @@ run in ``python_files/`` writes them for another experiment, one ``{"kind", "mes
 import argparse
 import json
 import random
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -40,6 +41,10 @@ SHORT_KINDS = ("talk", "talk", "facts", "sums", "words", "knowledge")  # what ma
 READING_TURNS = (1, 1, 2, 2, 3, 3)  # questions about one passage
 PUT_TOGETHER = {"reading": 0.6, "threads": 0.3}  # the share of a kind that is put together from facts
 LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands before, and in all
+# What leans on the answer before it: behind an exchange on something else it would be a reply to that.
+_LEANS = re.compile(r"(so |but |and )?(why|why not|how come|really|are you sure|go on|and then|(one |some |tell me )?more|"
+                    r"another( one)?|what do you mean|what|huh)\W*$", re.I)  # fmt: skip
+_TELLS_NAME = re.compile(r"\b(my name'?s?( is)?|call me|i'?m called|name'?s) \w", re.I)
 
 
 def _exchanges(kind: str, rng: random.Random, common: bool) -> list[Exchange]:
@@ -110,6 +115,13 @@ def _letters(exchanges: Iterable[Exchange]) -> int:
     return sum(len(text) for exchange in exchanges for text in exchange)
 
 
+def _fits_before(before: Sequence[Exchange], exchanges: Sequence[Exchange]) -> bool:
+    """Whether a talk may begin with ``before`` and go on with ``exchanges``: one person, and nothing misunderstood."""
+    named = sum(any(_TELLS_NAME.search(said) for said, _ in part) for part in (before, exchanges))
+    short = _letters(before) <= LONGEST_OPENING and _letters([*before, *exchanges]) <= LONGEST_TALK
+    return short and named < 2 and not _LEANS.match(exchanges[0][0])
+
+
 def _conversation(kind: str, exchanges: Iterable[Exchange]) -> Conversation:
     roles = ("user", "assistant")
     messages = [{"role": roles[i], "content": text} for exchange in exchanges for i, text in enumerate(exchange)]
@@ -137,7 +149,7 @@ def conversations(
         if rng.random() < CHANGE_SHARE:
             for _ in range(rng.choice(CHANGES)):
                 before = _exchanges(rng.choice(SHORT_KINDS), rng, common)
-                if _letters(before) <= LONGEST_OPENING and _letters([*before, *exchanges]) <= LONGEST_TALK:
+                if _fits_before(before, exchanges):
                     exchanges = [*before, *exchanges]
         yield _conversation(kind, exchanges)
 

@@ -33,9 +33,9 @@ FIELDS = (
            "What is the capital city of {c}?", "Tell me the capital of {c}.", "{c} has which capital?",
            "Do you know the capital of {c}?", "What city is {c} governed from?"), direct=True),
     Field(("Geography", "Map references"),
-          ("{c} is in {v}.", "{c} belongs to {v}."),
-          ("Where on the map is {c}?", "In which part of the world is {c}?", "Which region does {c} belong to?",
-           "What part of the world is {c} in?", "To which region of the world does {c} belong?",
+          ("{c} is in {v}.", "{c} can be found in {v}."),
+          ("Where on the map is {c}?", "In which part of the world is {c}?", "Which region is {c} in?",
+           "What part of the world is {c} in?", "In which region of the world is {c}?",
            "Where in the world is {c}?"), direct=True),
     Field(("Geography", "Location"),
           ("{c} lies in {v}.",),
@@ -69,7 +69,7 @@ FIELDS = (
     Field(("Government", "Government type"),
           ("The government of {c} is a {v}.", "{c} is governed as a {v}."),
           ("How is {c} governed?", "What kind of government does {c} have?", "What is the government type of {c}?",
-           "What form of government has {c}?")),
+           "What form of government does {c} have?")),
     Field(("Government", "National symbol(s)"),
           ("The national symbol of {c} is the {v}.",),
           ("What is the national symbol of {c}?", "Which is the symbol of {c}?", "What stands for {c} as its symbol?",
@@ -91,6 +91,7 @@ FIELDS = (
           ("What natural resources does {c} have?", "What are the natural resources of {c}?",
            "Which resources are found in {c}?", "Name the resources of {c}.")),
 )  # fmt: skip
+REGIONS = {"Middle East": "the Middle East", "Arctic Region": "the Arctic", "Political Map of the World": None}
 LONGEST_VALUE = 60
 _ESTIMATE = re.compile(r"\s*\((?:[^()]*\best\.|\d{4}|official[^()]*|landlocked)[^()]*\)")
 
@@ -138,6 +139,9 @@ def countries() -> tuple[tuple[str, dict[int, str]], ...]:
         name = value_of(at("Government", "Country name", "conventional short form"))
         name = name or value_of(at("Government", "Country name", "conventional long form"))
         values = {number: value for number, field in enumerate(FIELDS) if (value := value_of(at(*field.path)))}
+        values[1] = REGIONS.get(values.get(1), values.get(1))
+        if not values[1]:
+            del values[1]
         if re.search(r"\b(island|archipelago|group|peninsula)", values.get(2, "")):
             del values[2]  # not a place that something lies in
         if name and 0 in values:
