@@ -42,8 +42,11 @@ READING_TURNS = (1, 1, 2, 2, 3, 3)  # questions about one passage
 PUT_TOGETHER = {"reading": 0.6, "threads": 0.3}  # the share of a kind that is put together from facts
 LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands before, and in all
 # What leans on the answer before it: behind an exchange on something else it would be a reply to that.
-_LEANS = re.compile(r"(so |but |and )?(why|why not|how come|really|are you sure|go on|and then|(one |some |tell me )?more|"
-                    r"another( one)?|what do you mean|what|huh)\W*$", re.I)  # fmt: skip
+_LEANS = re.compile(
+    r"((so |but |and )?(why|why not|how come|really|are you sure|go on|and then|(one |some |tell me )?more|"
+    r"another( one)?|what do you mean|what|huh)\W*|.*\b(not|n'?t) (my|a) name\b.*|.*\bcall me \w+\?)$",
+    re.I,
+)
 _TELLS_NAME = re.compile(r"\b(my name'?s?( is)?|call me|i'?m called|name'?s) \w", re.I)
 
 
