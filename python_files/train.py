@@ -3,12 +3,13 @@
 A run can be killed at any moment. Started again on the same folder it goes on from its last checkpoint, and
 since datasets have no state (``batch(step)``), the later losses are those of a run that was never stopped.
 Under ``torchrun`` each process learns its share of every batch, and the steps are those of one process alone:
-all are inside ``joined_processes`` and read the folder, and the first one evaluates, takes samples and writes.
+all are inside ``joined_processes``, and the first one reads the folder, evaluates, takes samples and writes.
 """
 
 import argparse
 import csv
 import inspect
+import io
 import json
 import math
 import signal
@@ -79,7 +80,7 @@ class TrainConfig:
 
 
 class CosineDecay:
-    """Learning rate over a run, as a share of its peak: a linear climb, then half a cosine down."""
+    """Learning rate over a run, as a fraction of its peak: a linear climb, then half a cosine down."""
 
     def __init__(self, max_steps: int, warmup_steps: int, min_ratio: float = 0.0):
         self.max_steps, self.warmup_steps, self.min_ratio = max_steps, warmup_steps, min_ratio
@@ -92,9 +93,9 @@ class CosineDecay:
 
 
 def orthogonalize(g: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The nearest orthogonal matrices to g (N, rows, cols), by Newton–Schulz steps.
+    """Nearly orthogonal matrices close to g (N, rows, cols), by Newton–Schulz steps.
 
-    A quintic polynomial drives every singular value to about 1 in a few matrix products, without an SVD
+    A quintic polynomial moves the singular values to about 0.7 to 1.2 in a few matrix products, without an SVD
     (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/).
     """
     a, b, c = 3.4445, -4.7750, 2.0315
@@ -118,10 +119,8 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, params, lr: float, weight_decay: float, momentum: float = 0.95, dtype=torch.float32):
-        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
-        for p in params:
-            by_shape.setdefault(p.shape, []).append(p)
-        groups = [{"params": same} for same in by_shape.values()]
+        params = list(params)
+        groups = [{"params": [p for p in params if p.shape == s]} for s in dict.fromkeys(p.shape for p in params)]
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         self.dtype = dtype
 
@@ -211,7 +210,7 @@ class Trainer:
         batch, n_targets = self._checked(self.dataset, step)
         (n_targets,) = sum_over_processes(n_targets)
         if not n_targets:
-            raise TrainingStopped(f"Batch {step} has no target to learn: check the data.")
+            raise TrainingStopped(f"Batch {step} has no target to learn: leave out rows in which nothing is learned.")
         loss_sum = torch.zeros((), device=self.device)
         for part, n in self._micro_batches(batch):
             # Weighted by its targets, so that the sum is the mean over the whole batch however it is cut.
@@ -353,8 +352,7 @@ class Trainer:
             if late or self.step % c.checkpoint_every == 0 or self._stop or self._is_finished():
                 self._save()
                 saved_at = time.monotonic()
-            speed = self.tokens / max(self.seconds, 1e-9)
-            bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+            bar.set_postfix_str(f"loss {loss:.3f}, {self.tokens / (self.seconds or 1):,.0f} tokens/s", refresh=False)
             bar.update()
 
     def _facts(self) -> dict:
@@ -379,19 +377,22 @@ class Trainer:
 
     def _resume(self) -> None:
         """Goes on from the newest checkpoint that is whole; without one, from the beginning."""
-        for path in sorted((self.folder / "checkpoints").glob("step_*.pt"), reverse=True):
-            whole = sha256(path) == path.stem[-64:]
-            state = torch.load(path, map_location=self.device, weights_only=True) if whole else {}  # data, never code
+        state, size = {}, 0
+        for path in sorted((self.folder / "checkpoints").glob("step_*.pt"), reverse=True) if self.rank == 0 else ():
+            state = torch.load(path, self.device, weights_only=True) if sha256(path) == path.stem[-64:] else {}
             if isinstance(state, dict) and state.keys() >= CHECKPOINT and f"step_{state['step']:08}" in path.stem:
-                self._load(state)
+                size = path.stat().st_size
                 break
             print(f"{path.stem[:13]} is damaged: using the one before.", file=sys.stderr)
-        if sum_over_processes(self.step)[0] != self.step * self.world_size:
-            raise TrainingStopped("The processes found different checkpoints: use a folder on a disk that all share.")
+        if (size := int(sum_over_processes(size)[0])) and self.world_size > 1:  # not every machine may see the folder
+            data = torch.frombuffer(bytearray(size if self.rank else path.read_bytes()), dtype=torch.uint8)
+            dist.broadcast(data, src=0)
+            state = torch.load(io.BytesIO(data.numpy()), self.device, weights_only=True)  # data, never code
+        if size:
+            self._load(state)
         files = {**self.files, "config.json": [json.dumps(asdict(self.config), indent=1)]} if self.rank == 0 else {}
         for name, lines in files.items():  # what was logged after the checkpoint will be made again
-            text = "".join(f"{line}\n" for line in lines).encode()
-            write_whole(self.folder / name, lambda file, text=text: file.write(text))
+            write_whole(self.folder / name, lambda file, lines=lines: file.writelines(f"{x}\n".encode() for x in lines))
 
     def _load(self, state: dict) -> None:
         before, now = state["facts"], self._facts()
@@ -401,8 +402,7 @@ class Trainer:
             raise TrainingStopped(f"{self.folder.name}/ holds another run ({other}): use another folder, or delete it.")
         if changed and self.rank == 0:
             print(f"{self.folder.name}/ goes on with changed settings: {'; '.join(changed.values())}.", file=sys.stderr)
-        for name in STATE:
-            setattr(self, name, state[name])
+        vars(self).update({name: state[name] for name in STATE})
         if self.config.keep == "best" and not self.best_weights:  # until now it was "last": the best is yet to come
             self.best, self.since_best = -math.inf, 0
         self.model.load_state_dict(state["model"])

@@ -167,9 +167,24 @@ def test_several_gpus_share_the_work(capsys):
     one, four = (preflight.predicted_seconds(PRESETS["full"], preflight.GPUS["4090"], 4, n)[0] for n in (1, 4))
     assert one[0] / 4 < four[0] < one[0] / 2, "less for each, and the gradients to exchange"
     main(["--preset", "full", "--gpu", "4090", "--gpus", "4"])
-    assert "on 4 GPUs, each like one RTX 4090" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "on 4 GPUs, each like one RTX 4090" in told and "(0.079 s of each step for the exchange)" in told
     with pytest.raises(SystemExit, match="3 GPUs can't share the 256 rows"):
         main(["--preset", "full", "--gpu", "4090", "--gpus", "3"])
+
+
+def test_gpus_in_several_machines_exchange_over_the_network(capsys):
+    full, gpu = PRESETS["full"], preflight.GPUS["4090"]
+    ethernet = replace(gpu, link=10e9 / 8)
+    beside = preflight.exchange_seconds(full, ethernet, 4)
+    # Each of four sends three quarters of four bytes for every weight, twice.
+    assert beside == pytest.approx(2 * 3 / 4 * 4 * preflight.model_config(full).n_parameters / 1.25e9)
+    fast, slow = (preflight.predicted_seconds(full, kind, 4, 4)[0][1] for kind in (gpu, ethernet))
+    more = beside - preflight.exchange_seconds(full, gpu, 4)
+    assert slow - fast == pytest.approx(full.pretrain_steps * more)
+    assert preflight.exchange_seconds(full, ethernet, 1) == 0
+    main(["--preset", "full", "--gpu", "4090", "--gpus", "4", "--network", "10"])
+    assert f"({beside:.2g} s of each step for the exchange)" in capsys.readouterr().out
 
 
 def test_what_is_kept_for_the_way_back_is_what_autograd_keeps():

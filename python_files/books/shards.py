@@ -89,7 +89,13 @@ def prepare_books(
 def alone(folder: Path) -> Iterator[None]:
     """Keeps other runs out of ``folder``. The lock is SQLite's, which ends with the process however that ends."""
     path = folder / ".lock"
-    with contextlib.closing(sqlite3.connect(path, timeout=0)) as lock:
+    try:
+        opened = sqlite3.connect(path, timeout=0)
+    except sqlite3.OperationalError as error:  # a folder that is read-only, or a disk that is full
+        raise CourseError(
+            f"Can't write to {relative(folder)} ({error}): set COURSE_ARTIFACTS to a folder you may write to."
+        ) from None
+    with contextlib.closing(opened) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
@@ -122,7 +128,7 @@ def _prepared(
     facts = {"seed": seed, "validation_share": validation_share, "tokenizer": tokenizer.fingerprint}
     key = {**facts, "source": source or opened.name, "code": code_version(), "shard_tokens": shard_tokens}
     try:
-        _keep_only(work, key)
+        keep_only(work, key)
         write_text(work / "tokenizer.json", tokenizer.to_json())
         count, skip, records = _finished(opened, work)
         if records is not None:
@@ -187,7 +193,7 @@ def _csv(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
 # ---- the work folder
 
 
-def _keep_only(work: Path, key: dict[str, Any]) -> None:
+def keep_only(work: Path, key: dict[str, Any]) -> None:
     """Makes the work folder, empty unless what is in it was made for the same ``key``."""
     path = work / "key.json"
     try:

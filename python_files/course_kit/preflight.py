@@ -14,7 +14,7 @@ import shutil
 import sys
 import sysconfig
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -294,11 +294,15 @@ def kept_bytes(preset: Preset, rows: int) -> int:
     return logits + sum(size for number, (_, size) in kept.items() if number not in weights)
 
 
+def exchange_seconds(preset: Preset, gpu: Gpu, gpus: int) -> float:
+    """Seconds of a step in which each GPU adds the others' gradients to its own: nearly twice their bytes."""
+    return 2 * (gpus - 1) / gpus * 4 * model_config(preset).n_parameters / gpu.link
+
+
 def predicted_seconds(preset: Preset, gpu: Gpu, rows: int, gpus: int = 1) -> list[tuple[float, float]]:
     """The least and the most seconds of pretraining and of fine-tuning, with ``rows`` rows at once on each GPU."""
     config = model_config(preset)
-    # Each GPU adds the gradients of the others to its own: nearly twice their bytes, over the link.
-    exchange = 2 * (gpus - 1) / gpus * 4 * config.n_parameters / gpu.link
+    exchange = exchange_seconds(preset, gpu, gpus)
     spans = []
     for steps, batch, length in (
         (preset.pretrain_steps, preset.pretrain_batch, preset.context_length),
@@ -330,11 +334,12 @@ def predict(preset: Preset, gpu: Gpu, gpus: int = 1) -> str:
     spans = predicted_seconds(preset, gpu, most, gpus)
     rows = min(preset.micro_batch, most)
     several = f"{gpus} GPUs, each like " if gpus > 1 else ""
+    of_it = f" ({exchange_seconds(preset, gpu, gpus):.2g} s of each step for the exchange)" if gpus > 1 else ""
     return "\n".join([
         f"preset {preset.name} on {several}{gpu.name}: a prediction, nothing of it measured",
         f"  memory  about {peak_at(small, large, rows) / 1e9:.1f} GB with {rows} rows at once; {most} should fit",
         f"  disk    about {(bare.shard_bytes + bare.checkpoint_bytes) / 1e9:.1f} GB in artifacts/",
-        f"  time    {doctor.in_words(*spans[0])} of pretraining and {doctor.in_words(*spans[1])} of fine-tuning",
+        f"  time    {doctor.in_words(*spans[0])} of pretraining and {doctor.in_words(*spans[1])} of fine-tuning{of_it}",
     ])  # fmt: skip
 
 
@@ -368,6 +373,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--memory", type=float, help="gigabytes to fit into, such as 8 for a laptop's GPU")
     parser.add_argument("--gpu", choices=GPUS, help="predict for a GPU that isn't here")
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="so many of them, with torchrun")
+    parser.add_argument("--network", type=float, metavar="GBIT", help="gigabits a second between their machines")
     parser.add_argument("--no-timing", action="store_true", help="skip the training steps")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # how `measure` calls itself
     a = parser.parse_args(arguments)
@@ -382,7 +388,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     try:
         if a.gpu:
-            print(predict(choose(a.preset), GPUS[a.gpu], a.gpus))
+            gpu = replace(GPUS[a.gpu], link=a.network * 1e9 / 8) if a.network else GPUS[a.gpu]
+            print(predict(choose(a.preset), gpu, a.gpus))
             return
         print(report(choose(a.preset), not a.no_timing, a.memory and a.memory * 1e9))
     except CourseError as error:
