@@ -84,7 +84,7 @@ class GPTConfig:
     n_head: int
     n_kv_head: int  # n_head for full attention; fewer: each key/value head serves several query heads
     n_hidden: int | None = None  # width inside SwiGLU; None takes 8/3 n_embd, rounded up to a multiple of 64
-    rope_theta: float = 10_000.0  # longest rotary wavelength; larger for longer contexts
+    rope_theta: float = 10_000.0  # base of the rotary frequencies; larger for longer contexts
     norm_eps: float = 1e-6
     head_dim: int | None = None  # channels per head; None takes n_embd / n_head. Some published models differ
 
@@ -252,7 +252,7 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: tokens look at each other, then each thinks for itself. Both add to what was there."""
+    """One layer: attention mixes tokens, then the feed-forward part processes each. Both add to what was there."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -279,8 +279,8 @@ class GPT(nn.Module):
         self.norm = RMSNorm(config.n_embd, config.norm_eps)
         for name, weight in self.named_parameters():
             if weight.ndim == 2:
-                # The head shares the embedding's weight, so the token just read has a logit of std * C at first. At 5
-                # it is lost among V others, and the first loss is ln V; at a width of 768, 0.02 would make it 15.
+                # The head shares the embedding's weight, so at first the logit of the token just read is about std * C.
+                # Around 5 it hardly matters among V, and the loss is near ln V; at width 768, 0.02 would make it 15.
                 nn.init.normal_(weight, std=min(0.02, 5.12 / config.n_embd) if name == "embedding.weight" else 0.02)
             # What adds to the residual starts at zero: each block begins as the identity, and learning is steadier.
             if name.endswith(("o_proj.weight", "down_proj.weight")):
@@ -363,10 +363,10 @@ class GPT(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        temporary = [folder / f".{name}.tmp" for name in MODEL_FILES]
+        temporary, config = [folder / f".{name}.tmp" for name in MODEL_FILES], json.dumps(asdict(self.config), indent=1)
         try:
-            save_file(weights, temporary[0])
-            temporary[1].write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
+            save_file(weights, temporary[0], {"config": config})  # so that ``load`` knows what belongs together
+            temporary[1].write_text(config, encoding="utf-8")
             for path in temporary:
                 with open(path, "rb+") as file:
                     os.fsync(file.fileno())
@@ -380,9 +380,7 @@ class GPT(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path) -> "GPT":
-        """Reads what ``save`` wrote.
-
-        Where a ``manifest.json`` with hashes lies in the folder or above it, both files are compared with it.
+        """Reads what ``save`` wrote. Where there is a ``manifest.json`` with hashes, here or above, it is held to.
 
         Raises:
             ValueError: the folder holds no model of ours, or a damaged one.
@@ -390,19 +388,21 @@ class GPT(nn.Module):
         folder = Path(folder).resolve()
         try:
             _compare_with_manifest(folder)
-            config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            config = GPTConfig(**json.loads(text := (folder / "config.json").read_text(encoding="utf-8")))
             with safe_open(folder / "model.safetensors", "pt") as file:  # their number, before anything is built
                 n_weights = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+                saved = (file.metadata() or {}).get("config", text)  # a kill may have come between the two files
             if n_weights != config.n_parameters:
                 raise ValueError(f"{n_weights:,} weights, and by config.json there should be {config.n_parameters:,}")
+            if json.loads(saved) != json.loads(text):
+                raise ValueError("config.json isn't the one that model.safetensors was saved with: save both again")
             model = cls(config)
             model.load_state_dict(load_file(folder / "model.safetensors"))
             if not all(weight.isfinite().all() for weight in model.parameters()):
                 raise ValueError("a weight isn't a finite number")
         except Exception as error:
-            raise ValueError(
-                f"{folder} holds no readable model: {(str(error) or repr(error)).splitlines()[0]}"
-            ) from None
+            reason = (str(error) or repr(error)).splitlines()[0]
+            raise ValueError(f"{folder} holds no readable model: {reason}") from None
         return model
 
 

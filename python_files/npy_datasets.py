@@ -106,13 +106,16 @@ def open_array(path: str | Path, dimensions: int, kind: str = "iu") -> np.ndarra
     return array
 
 
-def _compare_with_manifest(files: Sequence[Path]) -> None:
-    """Raises a ValueError if a file isn't the one that the ``manifest.json`` beside it lists, where there is one."""
+def _compare_with_manifest(files: Sequence[Path], split: str) -> None:
+    """Raises a ValueError if the files of a split aren't those that a ``manifest.json`` beside them lists."""
     try:
         listed = json.loads(files[0].with_name("manifest.json").read_text(encoding="utf-8"))["files"]
+        lost = sorted({name for name in listed if Path(name).match(f"{split}*.npy")} - {file.name for file in files})
         changed = [file.name for file in files if file.name in listed and sha256(file) != listed[file.name]["sha256"]]
     except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours
-        changed = []
+        lost = changed = []
+    if lost:
+        raise ValueError(f"{lost[0]} is missing, which the manifest.json beside it lists: make it again.")
     if changed:
         raise ValueError(f"{changed[0]} has changed since its manifest.json was written: make it again.")
 
@@ -239,7 +242,7 @@ class PretrainDataset(_ShuffledRows):
         if context_length < 1:
             raise ValueError(f"The context length is {context_length}: it must be at least 1.")
         self.shards = self._tokens = [open_array(file, dimensions=1) for file in files]
-        _compare_with_manifest(files)
+        _compare_with_manifest(files, split)
         self.context_length = context_length
         self._ends = np.cumsum([len(shard) for shard in self.shards])
         self.n_tokens = int(self._ends[-1])
@@ -382,7 +385,7 @@ class SFTDataset(_ShuffledRows):
         parts = {"tokens": "iu", "mask": "b", "documents": "iu"}
         files = [Path(folder, f"{split}_{part}.npy") for part in parts]
         arrays = [open_array(file, 2, kind) for file, kind in zip(files, parts.values(), strict=True)]  # (N, T + 1)
-        _compare_with_manifest(files)
+        _compare_with_manifest(files, split)
         shapes = [array.shape for array in arrays]
         if len(set(shapes)) > 1 or shapes[0][1] < 2:
             raise ValueError(f"The {split} files disagree, with shapes {shapes} of {[*parts]}: run 5_SFT_Data again.")

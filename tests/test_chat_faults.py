@@ -33,7 +33,7 @@ def page():
 def request(page, method="GET", path="/", body=None, **headers):
     """(status, headers, body) of one request, whose headers are exactly those given."""
     host = page.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=20)
+    connection = http.client.HTTPConnection(host, timeout=60)
     try:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, {"Host": host, **headers})
@@ -127,6 +127,50 @@ def test_messages_longer_than_any_context_are_refused_with_and_without_a_length(
     assert status == 422 and "shorten it" in json.loads(told)["error"]
 
 
+def send_slowly(page, method, lines, pieces):
+    """The status of a request whose body is still on its way when the server has decided about it."""
+    host = page.url.removeprefix("http://")
+    with socket.create_connection(tuple(host.split(":")), timeout=60) as connection:
+        connection.sendall("\r\n".join([f"{method} /api/ask HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode())
+        for piece in pieces:
+            time.sleep(0.02)
+            connection.sendall(piece)
+        time.sleep(0.02)
+        return int(connection.recv(65536).split()[1])
+
+
+JSON_TYPE, CLOSE = "Content-Type: application/json", "Connection: close"
+STILL_SENDING = {
+    "a length that is none": (400, "POST", [JSON_TYPE, "Content-Length: -1"], [b"{", b"}", b" "]),
+    "a header that is none": (400, "POST", [JSON_TYPE, "a b: c"], [b"{", b"}", b" "]),
+    "a chunk that is none": (400, "POST", [JSON_TYPE, "Transfer-Encoding: chunked"], [b"zz\r\n", b"}", b" "]),
+    "more than announced": (400, "POST", [JSON_TYPE, "Content-Length: 2", CLOSE], [b"{} ", b" " * 99_999]),
+    "too long": (413, "POST", [JSON_TYPE, "Content-Length: 1100000", CLOSE], [b" " * 100_000] * 11),
+    "no JSON": (415, "POST", ["Content-Length: 300000", CLOSE], [b" " * 100_000] * 3),
+    "a foreign page": (403, "GET", ["Origin: null", "Content-Length: 300000", CLOSE], [b" " * 100_000] * 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STILL_SENDING)
+def test_a_refusal_reaches_who_is_still_sending(page, case):
+    status, *request_of = STILL_SENDING[case]
+    for _ in range(4):
+        assert send_slowly(page, *request_of) == status
+
+
+def test_who_leaves_in_the_middle_of_a_message_is_no_failure(page, capfd):
+    port = int(page.url.rsplit(":", 1)[1])
+    for lines in ([JSON_TYPE, "Content-Length: 1000"], [JSON_TYPE, "Transfer-Encoding: chunked"], ["Origin: null"]):
+        head = "\r\n".join(["POST /api/ask HTTP/1.1", f"Host: 127.0.0.1:{port}", *lines, "", ""]).encode()
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(head + b"5\r\n{")
+    end = time.monotonic() + 60
+    while page._server.server_state.connections:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_is_no_message_is_refused_in_one_line_and_the_terminal_stays_quiet(page, capfd):
     bodies = [
         b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"tab": 1}', b'{"tab": "a"}',
@@ -175,7 +219,7 @@ def test_an_answer_that_nobody_follows_ends(page, monkeypatch):
     assert post(page, "/api/ask", body)[0] == 200
     tab = page.tabs["tab-unwatched"]
     assert post(page, "/api/ask", body)[0] == 422  # one at a time
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while tab.busy.locked():
         assert time.monotonic() < end
         time.sleep(0.05)

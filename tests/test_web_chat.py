@@ -252,7 +252,7 @@ class Visitor:
         until(lambda: max(map(len, self.answers()), default=0) > n)
 
 
-def until(true, seconds=15):
+def until(true, seconds=60):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come true in time"

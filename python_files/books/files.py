@@ -1,11 +1,13 @@
 """Which files of a folder or zip are books: names, editions of one book, what is left out and why."""
 
+import copy
 import errno
 import os
 import posixpath
 import re
 import stat
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from artifacts import CourseError
 
 LARGEST_BOOK = 25_000_000  # bytes; the longest works of literature have under 10 million, data dumps have more
+PIECE = 4096  # packed bytes of a zip's member that are unpacked at once: they become 70 MB at the most, by LZMA
 CATALOGUES = ("gutenberg_metadata.csv", "pg_catalog.csv")
 
 
@@ -109,13 +112,28 @@ def _zip(path: Path) -> Shelf:
     def facts(name: str) -> tuple[int, str]:
         return members[name].file_size, f"{members[name].file_size}-{members[name].CRC}"
 
-    return Shelf(
-        path,
-        [name for name in members if name not in set(outside)],
-        facts,
-        lambda name: archive.read(members[name]),
-        notes,
-    )
+    inside = [name for name in members if name not in set(outside)]
+    return Shelf(path, inside, facts, lambda name: _unpacked(archive, members[name]), notes)
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """What a zip holds under a name, in as much memory as the zip claims, whatever is really there.
+
+    ``ZipFile.read`` unpacks all, and then cuts it to the size that is claimed.
+    """
+    if info.compress_type != zipfile.ZIP_BZIP2:
+        with archive.open(info) as member:
+            return b"".join(iter(lambda: member.read(PIECE), b""))
+    import bz2  # not every Python has it
+
+    # Its 4,096 bytes may become gigabytes, and ZipFile lets nobody bound that: the packed bytes are read as if stored.
+    packed = copy.copy(info)
+    packed.compress_type, packed.file_size, packed.CRC = zipfile.ZIP_STORED, info.compress_size, None
+    with archive.open(packed) as member:
+        data = bz2.BZ2Decompressor().decompress(member.read(), info.file_size)
+    if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
+    return data
 
 
 # ---- which of them are books

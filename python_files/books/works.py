@@ -62,13 +62,13 @@ def work_key(book: Book) -> str:
 
 
 def place_of(key: str, seed: int) -> float:
-    """A number from 0 to 1 for a work, random to look at and always the same for the same key and seed."""
+    """A number between 0 and 1 that looks random but is always the same for a given key and seed."""
     digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def split_of(key: str, validation_share: float, seed: int) -> str:
-    """``"train"`` or ``"validation"`` for a work: a matter of its key and the seed alone.
+    """``"train"`` or ``"validation"`` for a work: determined only by its key and the seed.
 
     So a work never changes sides when books are added, dropped or read in another order.
     """

@@ -298,7 +298,7 @@ class ChatPage:
         """
         import uvicorn
 
-        from chat.page_routes import application
+        from chat.page_routes import HTTPProtocol, application
 
         listener = socket.socket()
         try:
@@ -312,7 +312,7 @@ class ChatPage:
                 f"(--port {port + 1 if 1023 < port < 65535 else 7861})."
             ) from None
         config = uvicorn.Config(
-            application(self), http="h11", ws="none", lifespan="off", log_config=None, log_level="critical",
+            application(self), http=HTTPProtocol, ws="none", lifespan="off", log_config=None, log_level="critical",
             proxy_headers=False, server_header=False, timeout_graceful_shutdown=1, limit_concurrency=200,
         )  # fmt: skip
         self._server = uvicorn.Server(config)

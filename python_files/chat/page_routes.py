@@ -16,14 +16,17 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from artifacts import CourseError
 
 SECONDS_BETWEEN_UPDATES = 0.05  # the eye sees no more
 SECONDS_TO_SEND = 2  # the next piece of a body that is refused anyway
+SECONDS_TO_DRAIN = 60  # such a body in all
+SECONDS_TO_LEAVE = 2  # for the browser to close its side, once the server has closed its own
 LONGEST_BODY = 1_000_000  # bytes: many times what any context of the course holds
 OUR_HOSTS = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
 TAB_NAME = re.compile(r"[\w-]{8,64}", re.ASCII)
@@ -96,8 +99,47 @@ class OwnComputerOnly:
 async def drained(message: Any, receive: Any) -> None:
     """Lets the rest of a body pass by, unkept: who is still sending could not read why it is refused."""
     with contextlib.suppress(TimeoutError):  # who announced more than is sent isn't waited for
-        while message.get("more_body"):
-            message = await asyncio.wait_for(receive(), SECONDS_TO_SEND)
+        async with asyncio.timeout(SECONDS_TO_DRAIN):
+            while message.get("more_body"):
+                message = await asyncio.wait_for(receive(), SECONDS_TO_SEND)
+
+
+class ClosedInStages:
+    """A connection whose end the browser survives: RFC 9112, 9.6 describes it.
+
+    A socket that is closed while bytes come in answers them with a reset, and what the browser hasn't read by then is
+    lost, such as why it was refused. So ``close`` ends only what is sent; the rest is read, and thrown away, until the
+    browser has closed its side or a moment has passed.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
+        self._transport, self._loop = transport, loop
+        self.leaving = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self.leaving or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self.is_closing():
+            return
+        self.leaving = True
+        self._transport.write_eof()  # once all is sent
+        self._transport.resume_reading()
+        self._loop.call_later(SECONDS_TO_LEAVE, self._transport.close)
+
+
+class HTTPProtocol(H11Protocol):
+    """HTTP as uvicorn serves it, on connections that are closed in stages."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(ClosedInStages(transport, self.loop))
+
+    def data_received(self, data: bytes) -> None:
+        if not self.transport.leaving:
+            super().data_received(data)
 
 
 def one_line(status: int, line: str) -> JSONResponse:
@@ -188,6 +230,9 @@ def application(page: Any) -> Any:
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         return one_line(error.status_code, error.detail)
 
+    async def left(request: Request, error: Exception) -> JSONResponse:
+        return one_line(400, "The message was not sent to its end.")  # most likely nobody reads that either
+
     async def failure(request: Request, error: Exception) -> JSONResponse:
         print(f"chat: {request.url.path}: {error!r}", file=sys.stderr)
         return one_line(500, "That failed: see the terminal.")
@@ -195,5 +240,5 @@ def application(page: Any) -> Any:
     routes = [Route(path, file) for path in FILES]
     routes += [Route(f"/api/{get.__name__}", get) for get in (talk, follow, odds)]
     routes += [Route(f"/api/{post.__name__}", post, methods=["POST"]) for post in (ask, stop, reset, leave)]
-    handlers = {CourseError: course_error, HTTPException: http_error, Exception: failure}
+    handlers = {CourseError: course_error, HTTPException: http_error, ClientDisconnect: left, Exception: failure}
     return OwnComputerOnly(Starlette(routes=routes, exception_handlers=handlers))

@@ -44,3 +44,10 @@ def test_a_run_that_keeps_nothing_says_why(tmp_path):
     short = [type(book)(book.id, "", "", "en", "Too little.") for book in books]
     with pytest.raises(CourseError, match="0 kept .most often: too short."):
         shards.prepare_books(short, tokenizer, tmp_path, workers=1)
+
+
+def test_a_folder_that_takes_no_lock_is_one_line(tmp_path):
+    (tmp_path / ".lock").mkdir()  # stands for a folder that is read-only
+    with pytest.raises(CourseError, match="Can't write to .*COURSE_ARTIFACTS") as caught:
+        shards.prepare_books([], BPETokenizer.train(["some text to learn from"], 270), tmp_path, workers=1)
+    assert "\n" not in str(caught.value)

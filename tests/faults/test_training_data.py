@@ -175,6 +175,16 @@ def test_a_changed_shard_beside_its_manifest_is_not_used(shards, tmp_path):
         data(tmp_path)
 
 
+def test_a_shard_that_its_manifest_lists_and_that_is_gone_is_missed(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"train_{number:05d}.npy", np.zeros(600, np.uint16))
+    artifacts.finish(tmp_path, [path.name for path in tmp_path.iterdir()])
+    assert data(tmp_path).n_tokens == 1800
+    (tmp_path / "train_00001.npy").unlink()
+    with pytest.raises(ValueError, match=r"train_00001\.npy is missing, which the manifest\.json beside it lists"):
+        data(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"files": 3}', '{"files": {"train_00000.npy": 1}}', '{"files": {}}'])
 def test_a_manifest_of_another_kind_says_nothing(shards, tmp_path, text):
     (tmp_path / "train_00000.npy").write_bytes((shards / "train_00000.npy").read_bytes())

@@ -103,8 +103,28 @@ def test_a_model_is_saved_whole_or_not_at_all(tmp_path, monkeypatch, failing):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
+def test_a_save_that_ends_between_its_two_files_is_noticed(tmp_path, monkeypatch):
+    make_model().save(tmp_path)
+    other, move, moved = make_model(shape=replace(SHAPE, rope_theta=100.0)), os.replace, []
+
+    def interrupted(*places):
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(move(*places))
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        other.save(tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"no readable model: config\.json isn't the one") as caught:
+        GPT.load(tmp_path)
+    assert "\n" not in str(caught.value)
+    other.save(tmp_path)
+    assert GPT.load(tmp_path).config.rope_theta == 100 and not list(tmp_path.glob(".*"))
+
+
 def test_weights_that_do_not_fit_are_one_line(tmp_path, monkeypatch):
-    def half_of_them(weights, path):
+    def half_of_them(weights, path, metadata):
         Path(path).write_bytes(b"half of them")
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
