@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The course in one command: `python course.py run`, `test`, `lab`, `chat` or `doctor`.
+"""The course in one command: `python course.py run`, `report`, `check`, `progress`, `test`, `lab`, `chat` or `doctor`.
 
 It needs Python 3.11 or newer and nothing else. What the course needs besides (requirements.txt) it
 installs once into the folder .venv beside this file, unless the Python that runs it has all of that.
@@ -10,7 +10,6 @@ installs once into the folder .venv beside this file, unless the Python that run
 import argparse
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,9 @@ PYTHON_FILES = ROOT / "python_files"
 REQUIREMENTS = ROOT / "requirements.txt"
 FIRST_PAGE = Path("1_Tokenizer") / "0_before_we_start.ipynb"
 OLDEST = (3, 11)
-INSTALL_BYTES = 3_000_000_000  # torch and the rest; with its GPU libraries on Linux it can be twice that
+# What .venv takes, with room to unpack: torch's usual build for Linux brings libraries for GPUs along, and a reader who
+# wants the one for processors names another index by PIP_EXTRA_INDEX_URL.
+INSTALL_BYTES, INSTALL_BYTES_GPU = 3_000_000_000, 7_000_000_000
 # Read by torch's threads on Linux. They wait for each other awake, but not for long: where other work is on the cores
 # as well, long waiting makes training several times slower, and on idle ones short waiting costs nothing.
 QUICK = {"GOMP_SPINCOUNT": "20000"}
@@ -100,6 +101,11 @@ def course_python():
     return python
 
 
+def brings_gpu_libraries():
+    """Whether pip will install the build of torch that comes with libraries for GPUs."""
+    return sys.platform == "linux" and not os.environ.get("PIP_EXTRA_INDEX_URL")
+
+
 def make_environment(folder):
     """Makes the virtual environment ``folder``, or brings it up to date.
 
@@ -116,11 +122,13 @@ def make_environment(folder):
         shutil.rmtree(str(folder))
         is_new = True
     check_writable(folder.parent)
-    free = shutil.disk_usage(str(folder.parent)).free
-    if is_new and free < INSTALL_BYTES:
+    free, large = shutil.disk_usage(str(folder.parent)).free, brings_gpu_libraries()
+    needed = INSTALL_BYTES_GPU if large else INSTALL_BYTES
+    if is_new and free < needed:
+        less = " readme_materials/platforms.md tells how to do with 3 GB." if large else ""
         raise Stop(
-            f"not enough disk to install the requirements: {INSTALL_BYTES / 1e9:.0f} GB needed, "
-            f"{free / 1e9:.1f} GB free in {folder.parent}."
+            f"not enough disk to install the requirements: {needed / 1e9:.0f} GB needed, "
+            f"{free / 1e9:.1f} GB free in {folder.parent}.{less}"
         )
     try:
         if is_new:
@@ -200,42 +208,6 @@ def become(command):
 # ---- Arguments ----------------------------------------------------------------------------------------
 
 
-def phase_folders(root):
-    """The numbered folders of notebooks, in order."""
-    folders = [path for path in root.iterdir() if path.is_dir() and re.match(r"\d+_", path.name)]
-    return sorted(folders, key=lambda path: int(path.name.split("_")[0]))
-
-
-def find_phase(name, folders):
-    """The folder called ``name``, which may also be its bare number or end in a slash."""
-    wanted = name.strip().rstrip("/\\")
-    for folder in folders:
-        if wanted in (folder.name, folder.name.split("_")[0]):
-            return folder
-    raise Stop("unknown phase {!r}: it is one of {}.".format(name, ", ".join(f.name for f in folders)), 2)
-
-
-def select_notebooks(root, only=None, start=None):
-    """The notebooks to run, in order: all, those of the phase ``only``, or those from the phase ``start`` on."""
-    folders = phase_folders(root)
-    chosen = folders
-    if only:
-        chosen = [find_phase(only, folders)]
-    elif start:
-        chosen = folders[folders.index(find_phase(start, folders)) :]
-
-    def order(path):
-        number = re.match(r"\d+", path.name)
-        return (int(number.group()) if number else 10**9, path.name)
-
-    notebooks = []
-    for folder in chosen:
-        notebooks += sorted((p for p in folder.glob("*.ipynb") if not p.stem.startswith("solutions")), key=order)
-    if not notebooks:
-        raise Stop("there are no notebooks in {}.".format(", ".join(f.name for f in chosen) or root))
-    return notebooks
-
-
 def check_preset(name):
     """Stops unless there is a preset called ``name``."""
     import presets
@@ -275,6 +247,13 @@ def make_parser():
     run.add_argument("--only", metavar="PHASE", help="run one folder, such as 4_Pretraining or 4")
     run.add_argument("--from", metavar="PHASE", dest="start", help="run this folder and those after it")
     run.add_argument("--in-place", action="store_true", help="also write the outputs into the course's notebooks")
+    report = commands.add_parser("report", help="one page on a run: curves, exams, answers, times", allow_abbrev=False)
+    report.add_argument("--preset", help="of the run with this preset (tiny)")
+    report.add_argument("--rehearse", action="store_true", help="of the preset's rehearsal")
+    check = commands.add_parser("check", help="check a part of a lesson that you wrote yourself", allow_abbrev=False)
+    check.add_argument("lesson", nargs="?", help="such as 3.1; without it, a list of all parts")
+    check.add_argument("--solution", action="store_true", help="show how the course writes it")
+    commands.add_parser("progress", help="which exercises and own parts pass so far", allow_abbrev=False)
     commands.add_parser("test", help="run the tests; further arguments go to pytest", allow_abbrev=False)
     commands.add_parser("lab", help="open Jupyter Lab; further arguments go to it", allow_abbrev=False)
     chat = commands.add_parser("chat", help="talk to the newest trained model", allow_abbrev=False)
@@ -303,9 +282,9 @@ def run_command(options):
     check_preset(name)
     try:
         run_checks.take_options(options)
+        notebooks = run_checks.select_notebooks(ROOT, options.only, options.start)
     except artifacts.CourseError as error:
         raise Stop(str(error), 2) from None
-    notebooks = select_notebooks(ROOT, options.only, options.start)
     if options.rehearse:
         rehearsal.prepare(name, afresh=not (options.only or options.start))
         name += presets.REHEARSAL
@@ -322,6 +301,24 @@ def run_command(options):
     become(command + (["--in-place"] if options.in_place else []) + notebooks)
 
 
+def report_command(options):
+    """Makes the page on a run again, which may be half done."""
+    import presets
+
+    name = options.preset or os.environ.get("COURSE_PRESET") or "tiny"
+    check_preset(name)
+    name += presets.REHEARSAL * options.rehearse
+    become([course_python(), "-m", "course_kit.report", "--preset", name])
+
+
+def check_command(options):
+    """Checks a part that the reader wrote. `progress`, which says what passes so far, installs nothing."""
+    if options.command == "progress":
+        become([ready_python() or sys.executable, "-m", "course_kit.checks_passed"])
+    command = [course_python(), "-m", "course_kit.own_parts"] + ([options.lesson] if options.lesson else [])
+    become(command + (["--solution"] if options.solution else []))
+
+
 def test_command(arguments):
     """Runs the tests from the course's folder, whatever folder one is in."""
     python = course_python()
@@ -334,9 +331,14 @@ def lab_command(arguments):
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if not any(argument.endswith(".ipynb") for argument in arguments):
-        arguments = [*arguments, str(ROOT / FIRST_PAGE)]
+        # Twice, for the browser that it opens, and for the address that it prints where it opens none.
+        page = "--LabApp.default_url=/lab/tree/" + FIRST_PAGE.as_posix()
+        arguments = [page, *arguments, str(ROOT / FIRST_PAGE)]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, where there often is no other user
         arguments = ["--allow-root", *arguments]
+    # Without what it would ask about news before anything else.
+    paths = [str(PYTHON_FILES / "course_kit" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(path for path in paths if path)
     become([course_python(), "-m", "jupyterlab", "--notebook-dir", ROOT, *arguments])
 
 
@@ -357,7 +359,8 @@ def doctor_command(options):
     """Says what is there. Installs nothing: where the environment is missing, it says that."""
     if options.preset:
         check_preset(options.preset)
-    command = [ready_python() or sys.executable, "-m", "course_kit.doctor", "--requirements", REQUIREMENTS]
+    python = course_python() if os.environ.get("COURSE_PYTHON") else ready_python() or sys.executable
+    command = [python, "-m", "course_kit.doctor", "--requirements", REQUIREMENTS]
     become(command + (["--preset", options.preset] if options.preset else []))
 
 
@@ -382,12 +385,13 @@ def main(arguments):
             os.environ.setdefault(name, value)
         parser = make_parser()
         options, further = parser.parse_known_args(arguments)
-        if options.command in ("test", "lab"):
-            {"test": test_command, "lab": lab_command}[options.command](further)
-        elif further:
+        commands = {"run": run_command, "report": report_command, "test": test_command, "lab": lab_command}
+        commands.update(check=check_command, progress=check_command, chat=chat_command, doctor=doctor_command)
+        passes_on = options.command in ("test", "lab")
+        if further and not passes_on:
             parser.error("unrecognized arguments: {}".format(" ".join(further)))
-        elif options.command:
-            {"run": run_command, "chat": chat_command, "doctor": doctor_command}[options.command](options)
+        if options.command:
+            commands[options.command](further if passes_on else options)
         else:
             parser.print_help()
     except Stop as stop:

@@ -81,9 +81,10 @@ def test_a_failed_installation_and_a_needed_restart_are_one_line(requirements, m
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_notebook_has_its_badge_below_its_title(path):
-    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).splitlines()
-    assert first[0].startswith("# ") and first[2].startswith(colab.BADGE) and "git clone" in first[2]
+def test_no_notebook_has_a_badge_that_leads_nowhere(path):
+    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    assert first.startswith("# ") and "<owner>" not in first
+    assert "Open in Colab" not in first or colab.REPOSITORY.search(first.split("/github/")[1].split("/blob/")[0])
     assert (path.parent / "../readme_materials/open_in_colab.svg").is_file()
 
 
@@ -101,7 +102,18 @@ def test_badges_are_set_for_a_repository_and_back(tmp_path, monkeypatch):
     link = "https://colab.research.google.com/github/ada/course/blob/main/1_First/page.ipynb"
     assert f"]({link}) " in source() and "git clone https://github.com/ada/course course" in source()
     assert source().startswith("# Title\n\n[![") and source().endswith("\n\nText.")
-    assert colab.set_badges(None) == 1 and "ada" not in source() and source().count("[![") == 1
+    assert colab.set_badges("bob/course") == 1 and source().count("[![") == 1 and "ada" not in source()
+    assert colab.set_badges(None) == 1 and source() == "# Title\n\nText."
+    assert colab.set_badges(None) == 0
+
+
+def test_a_name_that_is_no_repository_changes_nothing(tmp_path):
+    command = [sys.executable, "-m", "course_kit.colab"]
+    for name in ("badname", "https://example.org/a/b", "a/b/c"):
+        done = subprocess.run([*command, name], cwd=ROOT / "python_files", capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.strip() == (
+            f"{name!r} is no repository on GitHub: give owner/name, such as ada/course."
+        )
 
 
 @pytest.mark.parametrize("address", ["https://github.com/ada/my.course.git", "git@github.com:ada/my.course.git"])

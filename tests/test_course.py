@@ -18,11 +18,10 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_kit import doctor
+from artifacts import CourseError
+from course_kit import doctor, run_checks
 
-KIT = ("__init__", "doctor", "memory", "outputs", "progress", "rehearsal", "run_checks", "runner")
 SETUP = """import sys
-
 sys.path[:0] = ["../python_files", "python_files"]
 import presets
 
@@ -45,10 +44,10 @@ def toy(tmp_path):
     (root / "python_files").mkdir(parents=True)
     for name in ("course.py", "requirements.txt"):
         shutil.copy(ROOT / name, root)
-    (root / "python_files" / "course_kit").mkdir()
-    parts = [f"course_kit/{name}" for name in KIT]
-    for name in ("artifacts", "presets", *parts):
-        shutil.copy(ROOT / "python_files" / f"{name}.py", root / "python_files" / f"{name}.py")
+    kit = ROOT / "python_files" / "course_kit"
+    shutil.copytree(kit, root / "python_files" / "course_kit", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("artifacts.py", "presets.py"):
+        shutil.copy(ROOT / "python_files" / name, root / "python_files")
 
     def add(phase: str, name: str, *cells: str) -> Path:
         (root / phase).mkdir(exist_ok=True)
@@ -129,20 +128,6 @@ def test_every_requirement_is_pinned_once():
     lines = [line for line in lines if line]
     assert all(line.count("==") == 1 and not set(line) & set(" ;<>~*@[") for line in lines)
     assert len(doctor.read_pins(ROOT / "requirements.txt")) == len(lines)
-
-
-def test_pins_are_compared_exactly_but_for_local_labels(tmp_path, monkeypatch):
-    installed = {"torch": "2.13.0+cpu", "numpy": "2.4.60", "tqdm": "4.70.1"}
-
-    def version(name: str) -> str:
-        if name not in installed:
-            raise doctor.importlib.metadata.PackageNotFoundError(name)
-        return installed[name]
-
-    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
-    pins = "# a comment\ntorch==2.13.0\n\nnumpy==2.4.6  # arrays\ntqdm==4.70.1\nabsent==1.0\n"
-    (tmp_path / "requirements.txt").write_text(pins, encoding="utf-8")
-    assert doctor.unmet_pins(tmp_path / "requirements.txt") == {"numpy": "2.4.60", "absent": None}
 
 
 def test_a_python_that_has_everything_is_used_as_it_is(command, monkeypatch):
@@ -227,8 +212,10 @@ def test_a_broken_environment_of_ours_is_remade_and_another_is_left_alone(comman
 
 def test_no_room_to_install_is_said_before(command, venv, monkeypatch):
     monkeypatch.setattr(command.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
-    with pytest.raises(command.Stop, match="not enough disk"):
-        command.course_python()
+    for index, wanted in (("", "7 GB needed" if sys.platform == "linux" else "3 GB needed"), ("cpu", "3 GB needed")):
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index)
+        with pytest.raises(command.Stop, match=f"not enough disk .* {wanted}"):
+            command.course_python()
     assert not venv.folder.exists()
 
 
@@ -251,6 +238,18 @@ def test_the_readers_own_python_is_used_as_it_is(command, monkeypatch):
         command.course_python()
 
 
+def test_doctor_looks_at_the_readers_own_python_and_installs_nothing(command, monkeypatch):
+    seen = []
+    monkeypatch.setattr(command, "become", lambda words: seen.append(words[0]))
+    monkeypatch.setattr(command, "make_environment", lambda folder: pytest.fail("an environment was made"))
+    monkeypatch.setattr(command, "ready_python", lambda: None)
+    command.doctor_command(SimpleNamespace(preset=None))
+    monkeypatch.setattr(command, "works", lambda python: True)
+    monkeypatch.setenv("COURSE_PYTHON", "/opt/mine/python")
+    command.doctor_command(SimpleNamespace(preset=None))
+    assert seen == [sys.executable, "/opt/mine/python"]
+
+
 @pytest.mark.parametrize(("codes", "works"), [([0], True), ([1, 0], True), ([1, 1], False)])
 def test_an_environment_without_pip_gets_one_or_says_so(command, monkeypatch, codes, works):
     asked = []
@@ -270,31 +269,33 @@ def test_an_environment_without_pip_gets_one_or_says_so(command, monkeypatch, co
 
 def test_lab_opens_the_first_page_and_runs_as_root(command, monkeypatch):
     seen = []
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "")  # set by the command, and taken back by the test
     monkeypatch.setattr(command, "become", seen.append)
     monkeypatch.setattr(command, "course_python", lambda: "python")
     monkeypatch.setattr(command.os, "geteuid", lambda: 0, raising=False)
     command.lab_command(["--no-browser"])
     assert "--allow-root" in seen[0] and seen[0][-2:] == ["--no-browser", str(command.ROOT / command.FIRST_PAGE)]
     assert (command.ROOT / command.FIRST_PAGE).is_file()
+    assert (Path(os.environ["JUPYTER_CONFIG_PATH"]) / "labconfig" / "page_config.json").is_file()
     monkeypatch.setattr(command.os, "geteuid", lambda: 1000, raising=False)
     command.lab_command(["mine.ipynb"])
     assert "--allow-root" not in seen[1] and seen[1][-1] == "mine.ipynb"
 
 
-def test_phases_and_notebooks_are_chosen_in_order(command, toy):
+def test_phases_and_notebooks_are_chosen_in_order(toy):
     for phase in ("10_Last", "2_Second", "1_First"):
         for name in ("10_c.ipynb", "2_b.ipynb", "solutions.ipynb"):
             toy(phase, name)
     (toy.root / "notes").mkdir()
 
     def names(**selection: str) -> list[str]:
-        return [f"{path.parent.name}/{path.stem}" for path in command.select_notebooks(toy.root, **selection)]
+        return [f"{path.parent.name}/{path.stem}" for path in run_checks.select_notebooks(toy.root, **selection)]
 
     assert names() == [f"{phase}/{page}" for phase in ("1_First", "2_Second", "10_Last") for page in ("2_b", "10_c")]
-    assert names(only="2_Second") == names(only="2") == names(only="2_Second/") == ["2_Second/2_b", "2_Second/10_c"]
+    assert names(only="2_Second") == names(only="2") == names(only="2_second/") == ["2_Second/2_b", "2_Second/10_c"]
     assert names(start="2") == names()[2:]
     (toy.root / "3_Empty").mkdir()
-    with pytest.raises(command.Stop, match="no notebooks in 3_Empty"):
+    with pytest.raises(CourseError, match="no notebooks in 3_Empty"):
         names(only="3")
 
 
@@ -331,7 +332,10 @@ def test_a_run_in_order_in_the_readers_way(course, toy, tmp_path):
     done = course("run", "--preset", "cpu", "--books", str(toy.root), *more, root=toy.root)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("1_Tokenizer/1_page.ipynb") < done.stdout.index("7_Sampling/1_page.ipynb")
-    assert "all at preset cpu" in done.stdout
+    assert done.stdout.startswith("2 notebooks at preset cpu, into artifacts/cpu\n")
+    assert "\n  1_Tokenizer: " in done.stdout and ". Next: 7_Sampling\n" in done.stdout
+    assert "all at preset cpu" in done.stdout and "\nreport: artifacts/cpu/report.html\n" in done.stdout
+    assert "1_page" in (tmp_path / "artifacts" / "cpu" / "report.html").read_text(encoding="utf-8")
     assert (toy.root / "7_Sampling" / "made").exists() and first.read_bytes() == committed
     executed = nbformat.read(tmp_path / "artifacts/cpu/notebooks/1_Tokenizer/1_page.ipynb", as_version=4)
     code = [cell for cell in executed.cells if cell.cell_type == "code"]

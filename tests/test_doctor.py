@@ -114,9 +114,9 @@ def test_a_build_for_processors_beside_a_gpu_is_told_with_the_way_out(monkeypatc
     monkeypatch.setattr(doctor.subprocess, "run", lambda *command, **options: said)
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "2.13.0+cpu")
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert "RTX 4070" in doctor.accelerator() and "pip install torch==2.13.0 --index-url" in doctor.accelerator()
+    assert "RTX 4070" in doctor.accelerator() and "install torch 2.13.0 for CUDA" in doctor.accelerator()
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "2.13.0+cu128")
-    assert "pip install" not in doctor.accelerator() and "RTX 4070" in doctor.accelerator()
+    assert "for CUDA" not in doctor.accelerator() and "RTX 4070" in doctor.accelerator()
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,17 @@ def test_a_build_for_processors_beside_a_gpu_is_told_with_the_way_out(monkeypatc
 )
 def test_times_are_told_in_the_unit_people_would_use(seconds, words):
     assert doctor.in_words(*seconds) == words
+
+
+def test_pins_are_compared_exactly_but_for_local_labels(tmp_path, monkeypatch):
+    installed = {"torch": "2.13.0+cpu", "numpy": "2.4.60", "tqdm": "4.70.1"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    pins = "# a comment\ntorch==2.13.0\n\nnumpy==2.4.6  # arrays\ntqdm==4.70.1\nabsent==1.0\n"
+    (tmp_path / "requirements.txt").write_text(pins, encoding="utf-8")
+    assert doctor.unmet_pins(tmp_path / "requirements.txt") == {"numpy": "2.4.60", "absent": None}

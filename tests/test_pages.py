@@ -12,7 +12,7 @@ from conftest import ROOT
 from test_links import FRONT, README, links
 
 from conversations import check_data
-from course_kit import preflight
+from course_kit import preflight, run_checks
 from presets import PRESETS
 
 LONGEST_README = 220
@@ -126,7 +126,7 @@ def test_commands_are_such_as_can_be_typed(page, course):
         options, further = parser.parse_known_args(words)
         assert options.command in ("test", "lab") or not further, line
         for phase in (getattr(options, "only", None), getattr(options, "start", None)):
-            assert phase in (None, "PHASE") or course.find_phase(phase, course.phase_folders(ROOT))
+            assert phase in (None, "PHASE") or run_checks.find_phase(phase, run_checks.phase_folders(ROOT))
         assert getattr(options, "preset", None) in (None, "P", "box", *PRESETS), line
     for script in re.findall(r"python (benchmarks/\w+\.py)", text_of(page)):
         assert (ROOT / script).is_file(), script

@@ -118,6 +118,17 @@ def test_the_end_says_where_everything_is_and_what_comes_next():
         assert words in said
 
 
+def test_after_a_phase_it_is_said_what_it_made_and_what_is_next():
+    root = artifacts.artifacts_root() / "tiny"
+    write_json(root / "books" / "manifest.json", {"text": "x" * 2_000_000})
+    said = run_checks.phase_line("tiny", "2_Pretraining_Data", 69, "3_Model_Pipeline")
+    assert said == "  2_Pretraining_Data: 1:09, made artifacts/tiny/books (2.0 MB). Next: 3_Model_Pipeline"
+    assert run_checks.phase_line("tiny", "3_Model_Pipeline", 69, "4_Pretraining") == (
+        "  3_Model_Pipeline: 1:09. Next: 4_Pretraining"
+    )
+    assert run_checks.phase_line("tiny", "7_Sampling", 3, None) == "  7_Sampling: 3 s"
+
+
 def test_after_ctrl_c_the_way_on_is_told():
     assert run_checks.how_to_go_on(PRESETS["cpu"], "4_Pretraining").endswith("run --preset cpu --from 4_Pretraining")
     assert "--preset cpu --rehearse --from" in run_checks.how_to_go_on(rehearse(PRESETS["cpu"]), "4_Pretraining")

@@ -2,8 +2,8 @@
 
 Everywhere else ``course.py`` has installed the course already, and ``install_missing`` does nothing.
 
-``python -m course_kit.colab [owner/name]`` makes the badges of all notebooks open that repository on GitHub;
-left out, it is the one that this clone came from.
+``python -m course_kit.colab [owner/name]`` puts a badge into every notebook that opens it from that repository on
+GitHub; left out, it is the one that this clone came from. Where that isn't on GitHub, there are no badges.
 """
 
 import importlib.metadata
@@ -73,33 +73,32 @@ def install_missing() -> None:
 # ---- The badges --------------------------------------------------------------------------------------
 
 BADGE = "[![Open in Colab](../readme_materials/open_in_colab.svg)]"
-LINE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
+LINE = re.compile(r"^\[!\[Open in Colab\].*\n\n", re.MULTILINE)
+REPOSITORY = re.compile(r"(?:(?:https://|git@)?github\.com[:/])?([\w.-]+/[\w.-]+?)(?:\.git)?/?")
 
 
-def badge(repository: str | None, notebook: str) -> str:
-    """The line below a lesson's title: a badge that opens ``notebook`` on Colab, and the cell to run there first.
-
-    Without a ``repository`` ("owner/name" on GitHub) the badge opens Colab's page to choose one.
-    """
-    site = "https://colab.research.google.com/github/"
-    link = f"{site}{repository}/blob/main/{notebook}" if repository else site
-    clone = f"https://github.com/{repository or '<owner>/<name>'}"
+def badge(repository: str, notebook: str) -> str:
+    """The line below a lesson's title: a badge that opens ``notebook`` on Colab, and the cell to run there first."""
+    link = f"https://colab.research.google.com/github/{repository}/blob/main/{notebook}"
+    clone = f"https://github.com/{repository}"
     return f"{BADGE}({link}) On Colab, run this in a cell of its own first: `!git clone {clone} course`"
 
 
 def set_badges(repository: str | None) -> int:
-    """Writes the badge into the first cell of every lesson; returns how many notebooks changed."""
+    """Writes the badge into the first cell of every lesson; returns how many notebooks changed.
+
+    Without a ``repository`` ("owner/name" on GitHub) there is nothing to open, so badges are taken out.
+    """
     import nbformat
 
     changed = 0
     for path in sorted(course_root().glob("[0-9]_*/*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        cell, line = notebook.cells[0], badge(repository, f"{path.parent.name}/{path.name}")
-        before = cell.source
-        if LINE.search(before):
-            cell.source = LINE.sub(line.replace("\\", "\\\\"), before, count=1)
-        else:
-            title, _, rest = before.partition("\n")
+        cell = notebook.cells[0]
+        before, cell.source = cell.source, LINE.sub("", cell.source, count=1)
+        if repository:
+            title, _, rest = cell.source.partition("\n")
+            line = badge(repository, f"{path.parent.name}/{path.name}")
             cell.source = f"{title}\n\n{line}\n\n{rest.lstrip()}"
         if cell.source != before:
             write_text(path, nbformat.writes(notebook) + "\n")
@@ -114,10 +113,14 @@ def origin() -> str | None:
         address = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     except OSError:
         return None
-    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?$", address)
+    found = REPOSITORY.fullmatch(address) if "github.com" in address else None
     return found.group(1) if found else None
 
 
 if __name__ == "__main__":
     where = sys.argv[1] if len(sys.argv) > 1 else origin()
-    print(f"{set_badges(where)} badges changed; they lead to {where or 'the choice of a repository'}")
+    found = REPOSITORY.fullmatch(where or "")
+    if where and not found:
+        sys.exit(f"{where!r} is no repository on GitHub: give owner/name, such as ada/course.")
+    where = found.group(1) if found else None
+    print(f"{set_badges(where)} notebooks changed; " + (f"badges open {where}" if where else "none has a badge"))

@@ -27,6 +27,7 @@ DISK_REHEARSAL = {"tiny": GB // 2, "cpu": 1 * GB, "night": 1 * GB, "laptop": 3 *
 FACTS_SHOWN = 3
 COST_SECONDS = 300
 NOT_MADE, UNDER_WAY = "not made yet", "under way or interrupted"
+UNFINISHED = ("-", "unfinished", "damaged")  # what the table says of a phase in the place of a date
 
 
 def read_pins(requirements: Path) -> dict[str, str]:
@@ -139,8 +140,8 @@ def _wrong_build(version: str, gpus: list[str]) -> str:
     number, _, build = version.partition("+")
     if not gpus or (build != "cpu" and (build or sys.platform == "linux")):  # Linux gets a build for GPUs by default
         return ""
-    command = f"{sys.executable} -m pip install torch=={number} --index-url https://download.pytorch.org/whl/cu128"
-    return f". This torch is a build for processors and can't use {gpus[0]}: {command}"
+    what = f"install torch {number} for CUDA into {sys.prefix}, with the command that pytorch.org gives"
+    return f". This torch is a build for processors and can't use {gpus[0]}: {what}"
 
 
 def machine(requirements: Path) -> Iterator[tuple[str, str]]:
@@ -191,6 +192,16 @@ def phase_line(preset: str, phase: str) -> str:
     return ", ".join([size_text(size), *(fact for fact in facts if len(fact) < 50)][: FACTS_SHOWN + 1])
 
 
+def phase_state(preset: str, phase: str) -> tuple[int, str]:
+    """The bytes of what a phase has made, and when it was finished, or one of the words of UNFINISHED."""
+    folder = artifacts.artifacts_root() / preset / phase
+    size, state = folder_bytes(folder), phase_line(preset, phase)
+    if state.startswith(size_text(size)):
+        finished = (folder / "manifest.json").stat().st_mtime
+        return size, time.strftime("%Y-%m-%d %H:%M", time.localtime(finished))
+    return size, {NOT_MADE: "-", UNDER_WAY: "unfinished"}.get(state, "damaged")
+
+
 def made() -> Iterator[str]:
     """A table of all phases of all presets: sizes, and when each was finished."""
     root = artifacts.artifacts_root()
@@ -201,13 +212,7 @@ def made() -> Iterator[str]:
             yield f"{preset:<16}  nothing yet"
             continue
         for number, (phase, notebooks) in enumerate(artifacts.MADE_BY.items()):
-            folder = root / preset / phase
-            size, state = folder_bytes(folder), phase_line(preset, phase)
-            if state.startswith(size_text(size)):
-                finished = (folder / "manifest.json").stat().st_mtime
-                when = time.strftime("%Y-%m-%d %H:%M", time.localtime(finished))
-            else:
-                when = {NOT_MADE: "-", UNDER_WAY: "unfinished"}.get(state, "damaged")
+            size, when = phase_state(preset, phase)
             size_shown = f"{size / 1e6:,.1f} MB" if size else "-"
             yield f"{preset if number == 0 else '':<16}  {phase:<9}  {size_shown:>9}  {when:<16}  {notebooks}"
 

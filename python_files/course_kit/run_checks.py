@@ -7,8 +7,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from artifacts import CourseError, artifacts_root, read_json, relative
-from course_kit import rehearsal
+from artifacts import MADE_BY, CourseError, artifacts_root, read_json, relative
+from course_kit import doctor, rehearsal
+from course_kit.progress import clock
 from presets import Preset
 
 FEWEST_FILES = 256  # that a notebook's processes open at once: torch, the kernel's sockets, shards, pictures
@@ -34,6 +35,49 @@ def take_options(options: argparse.Namespace) -> None:
         os.environ["COURSE_SFT"] = options.sft
     if options.sft_folder is not None:
         os.environ["COURSE_SFT_FOLDER"] = find_sft_folder(options.sft_folder)
+
+
+def phase_folders(root: Path) -> list[Path]:
+    """The numbered folders of notebooks, in order."""
+    folders = [path for path in root.iterdir() if path.is_dir() and re.match(r"\d+_", path.name)]
+    return sorted(folders, key=lambda path: int(path.name.split("_")[0]))
+
+
+def find_phase(name: str, folders: list[Path]) -> Path:
+    """The folder called ``name``, in whatever case, which may also be its bare number or end in a slash.
+
+    Raises:
+        CourseError: there is none.
+    """
+    wanted = name.strip().rstrip("/\\").lower()
+    for folder in folders:
+        if wanted in (folder.name.lower(), folder.name.split("_")[0]):
+            return folder
+    raise CourseError(f"unknown phase {name!r}: it is one of {', '.join(folder.name for folder in folders)}.")
+
+
+def select_notebooks(root: Path, only: str | None = None, start: str | None = None) -> list[Path]:
+    """The notebooks to run, in order: all, those of the phase ``only``, or those from the phase ``start`` on.
+
+    Raises:
+        CourseError: there is no such phase, or no notebook in it.
+    """
+    chosen = folders = phase_folders(root)
+    if only:
+        chosen = [find_phase(only, folders)]
+    elif start:
+        chosen = folders[folders.index(find_phase(start, folders)) :]
+
+    def order(path: Path) -> tuple[int, str]:
+        number = re.match(r"\d+", path.name)
+        return (int(number.group()) if number else 10**9, path.name)
+
+    notebooks = []
+    for folder in chosen:
+        notebooks += sorted((p for p in folder.glob("*.ipynb") if not p.stem.startswith("solutions")), key=order)
+    if not notebooks:
+        raise CourseError(f"there are no notebooks in {', '.join(folder.name for folder in chosen) or root}.")
+    return notebooks
 
 
 def find_books(source: str) -> str:
@@ -116,6 +160,14 @@ def check_ready(paths: list[Path], preset: str, in_place: bool) -> None:
                 f"limit (ulimit -n {FEWEST_FILES}), or ask whoever looks after this machine."
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (FEWEST_FILES, hard))
+
+
+def phase_line(preset: str, folder: str, seconds: float, following: str | None) -> str:
+    """What to say once the last notebook of a phase has run: how long it took, what it made, and what is next."""
+    made = next((phase for phase, by in MADE_BY.items() if by == folder), None)
+    size = doctor.folder_bytes(artifacts_root() / preset / made) if made else 0
+    what = f", made {relative(artifacts_root() / preset / made)} ({doctor.size_text(size)})" if size else ""
+    return f"  {folder}: {clock(seconds)}{what}" + (f". Next: {following}" if following else "")
 
 
 def closing_lines(preset: Preset) -> list[str]:

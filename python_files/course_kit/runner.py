@@ -2,7 +2,7 @@
 
 ``course.py run`` calls it; on its own it runs any notebooks::
 
-    python -m course_kit.runner --preset tiny 7_Sampling/1_decoding.ipynb
+    python -m course_kit.runner --preset tiny 7_Sampling/1_choosing_words.ipynb
 
 The executed copies go to ``artifacts/<preset>/notebooks/``. With ``--in-place`` the outputs are also
 written into the course's own notebook, with a hash of the code that made them.
@@ -33,7 +33,7 @@ from artifacts import CourseError, artifacts_root, course_root, read_json, relat
 from course_kit import rehearsal
 from course_kit.outputs import cell_with_path, tidy
 from course_kit.progress import Progress, clock, shorter
-from course_kit.run_checks import check_ready, closing_lines, how_to_go_on
+from course_kit.run_checks import check_ready, closing_lines, how_to_go_on, phase_line
 from presets import Preset
 
 INTERRUPT_SECONDS = 60.0  # what an interrupted training gets to save its checkpoint
@@ -302,20 +302,38 @@ def run_all(paths: list[Path], preset: Preset, in_place: bool = False) -> None:
         Interrupted: Ctrl-C.
     """
     check_ready(paths, preset.name, in_place)
+    print(
+        f"{len(paths)} notebooks at preset {preset.name}, into {relative(artifacts_root() / preset.name)}", flush=True
+    )
     progress = Progress(len(paths))
     seconds = []
-    for path in paths:
+    folders = [path.parent.name for path in paths]
+    for number, path in enumerate(paths, 1):
         try:
             run_one(path, preset.name, in_place, progress)
         except (Interrupted, KeyboardInterrupt):
             raise Interrupted(path.parent.name) from None
         seconds.append(progress.seconds())
+        following = folders[number] if number < len(paths) else None
+        if following != folders[number - 1]:  # that was the phase's last one
+            took = sum(s for s, folder in zip(seconds, folders, strict=False) if folder == folders[number - 1])
+            print(phase_line(preset.name, folders[number - 1], took, following), flush=True)
     width = max(len(relative(path)) for path in paths)
     print()
     for path, took in zip(paths, seconds, strict=True):
         print(f"{relative(path):<{width}}  {clock(took):>8}")
     print(f"{'all at preset ' + preset.name:<{width}}  {clock(sum(seconds)):>8}")
-    print("\n".join(["", *closing_lines(preset)]))
+    print("\n".join(["", f"report: {report_on(preset.name)}", *closing_lines(preset)]))
+
+
+def report_on(name: str) -> str:
+    """Makes the page on the run ``name``; returns where it lies, or why there is none: the run itself is done."""
+    from course_kit import report  # takes seconds to load, and is needed at the end alone
+
+    try:
+        return relative(report.make(name))
+    except CourseError as error:
+        return str(error)
 
 
 def main(arguments: list[str] | None = None) -> int:
