@@ -1,5 +1,6 @@
 """The exercises: solved they are Correct, unsolved they say what is missing, and nearly right is not right."""
 
+import ast
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from exercise_mistakes import MISTAKES
 
 from course_kit import exercises
 from course_kit.outputs import joined, output_texts
@@ -18,7 +20,8 @@ PHASES = sorted({path.parent.name for path in LESSONS})
 CHECK = re.compile(r"^def check_exercise_([1-9]\d*)\(", re.MULTILINE)
 SOLUTION = re.compile(r'^exec\(exercises\.check_cell\("([\w/]+)", (\d+)\)\)$')
 
-# Runs cells and attempts in one namespace and prints, as JSON, what each cell and each attempt printed.
+# Runs cells in one namespace, and the attempts at an exercise right after the cell that checks its solution, while
+# what they need is there. Prints, as JSON, what each cell and each attempt printed.
 RUNNER = """
 import contextlib, io, json, sys, traceback
 
@@ -34,52 +37,16 @@ def run(sources):
             return "FAILED " + traceback.format_exc()
     return printed.getvalue()
 
-json.dump([[run([cell]) for cell in work["cells"]], [run(attempt) for attempt in work["attempts"]]], sys.stdout)
+said, tried = [], [None] * len(work["attempts"])
+for place, cell in enumerate(work["cells"]):
+    said.append(run([cell]))
+    here = [i for i, attempt in enumerate(work["attempts"]) if attempt["after"] == place]
+    for i in here:
+        tried[i] = run(work["attempts"][i]["sources"])
+    if here:
+        run(work["cells"][place - 1 : place])  # the solution again
+json.dump([said, tried], sys.stdout)
 """
-
-# Slightly wrong solutions, most of them the mistakes that the solutions warn of: (lesson, exercise): (right, wrong).
-MISTAKES = {
-    ("1_Tokenizer/0_before_we_start", 1): ("counts += extra", "counts = counts.clamp(min=extra)"),
-    ("1_Tokenizer/0_before_we_start", 2): ("table[unseen[:-1]], unseen[1:]", "table[ids[:-1]], ids[1:]"),
-    ("1_Tokenizer/1_byte_pair_encoding", 1): ("min(joins)[1]", "joins[0][1]"),
-    ("1_Tokenizer/1_byte_pair_encoding", 2): ('other.encode("utf-8")) /', "other) /"),
-    ("2_Pretraining_Data/1_books_to_shards", 1): (" - 1)", ")"),
-    ("2_Pretraining_Data/1_books_to_shards", 2): ('" " + " ".join(words) + " "', '" ".join(words)'),
-    ("2_Pretraining_Data/2_library_hygiene", 1): ("min(a, b)", "max(a, b)"),
-    ("2_Pretraining_Data/2_library_hygiene", 2): ("value >= threshold", "value > threshold"),
-    ("3_Model_Pipeline/0_tensors_and_gradients", 1): ("        w.grad = b.grad = None\n", ""),
-    ("3_Model_Pipeline/0_tensors_and_gradients", 2): (
-        "x = self.embedding(pairs).flatten(1)",
-        "x = self.embedding(pairs).sum(1).repeat(1, 2)",
-    ),
-    ("3_Model_Pipeline/1_attention", 1): ("< width", "<= width"),
-    ("3_Model_Pipeline/1_attention", 2): ("triu(2)", "triu(1)"),
-    ("3_Model_Pipeline/2_block_and_model", 1): ("b * angles.cos() + a", "b * angles.cos() - a"),
-    ("3_Model_Pipeline/2_block_and_model", 2): ("3 * config.n_hidden // 2", "4 * config.n_embd"),
-    ("3_Model_Pipeline/3_data_loss_and_optimizers", 1): ("ids.clone()", "ids"),
-    ("3_Model_Pipeline/3_data_loss_and_optimizers", 2): ("(step + 1)", "step"),
-    ("4_Pretraining/1_pretrain", 1): ('float(row["val_loss"])', 'row["val_loss"]'),
-    ("4_Pretraining/1_pretrain", 2): ("else loss)", "else (1 - keep) * loss)"),
-    ("4_Pretraining/1_pretrain", 3): ("sum(losses[-5:]) / 5", "losses[0]"),
-    ("5_SFT_Data/0_before_we_start", 1): ("source.about * source.weight", "source.about"),
-    ("5_SFT_Data/0_before_we_start", 2): ("roles[i % 2]", "roles[1 - i % 2]"),
-    ("5_SFT_Data/1_conversations", 1): ("len(ids)", "(len(ids) - 1)"),
-    ("5_SFT_Data/1_conversations", 2): ("range(i + 1)", "range(i)"),
-    ("5_SFT_Data/2_eleven_datasets", 1): ('row.get("solution")', 'row["solution"]'),
-    ("5_SFT_Data/2_eleven_datasets", 2): ("in last) / len(last)", "in {*last}) / len({*last})"),
-    ("6_SFT_Training/1_finetune", 1): ("math.exp(-loss)", "1 - loss"),
-    ("6_SFT_Training/1_finetune", 2): ('" ".join', '"".join'),
-    ("6_SFT_Training/2_what_if", 1): (".strip()", ""),
-    ("6_SFT_Training/2_what_if", 2): ("copy.deepcopy(base)", "base"),
-    ("7_Sampling/1_talk_to_your_model", 1): ("share * max(odds)", "share"),
-    ("7_Sampling/1_talk_to_your_model", 2): ("dart < end", "dart <= end"),
-    ("7_Sampling/2_how_good_is_it", 1): ('text.encode("utf-8")', "text"),
-    ("7_Sampling/2_how_good_is_it", 2): ("len(runs) if", "len(words) if"),
-    ("7_Sampling/3_take_it_with_you", 1): ('".attention.", ".self_attn."', '"attention", "self_attn"'),
-    ("7_Sampling/3_take_it_with_you", 2): ("data[2:]", "data[:2]"),
-    ("7_Sampling/4_what_comes_next", 1): ("(chosen - ref_chosen) - (rejected - ref_rejected)", "chosen - rejected"),
-    ("7_Sampling/4_what_comes_next", 2): ("value / tokens", "value"),
-}
 
 
 def name(lesson: Path) -> str:
@@ -111,8 +78,8 @@ def solution(lesson: str, number: int) -> tuple[int, str]:
     return places[0], cells[places[0] - 1]
 
 
-def mistaken(lesson: str, number: int) -> str:
-    right, wrong = MISTAKES[lesson, number]
+def mistaken(lesson: str, number: int, right: str, wrong: str) -> str:
+    """The solution's cell with one thing changed."""
     cell = solution(lesson, number)[1]
     assert cell.count(right) == 1, f"the solution has no {right!r} to be spoilt"
     return cell.replace(right, wrong)
@@ -120,18 +87,24 @@ def mistaken(lesson: str, number: int) -> str:
 
 @pytest.fixture(scope="session")
 def said(tmp_path_factory):
-    """What the checks of a phase say, as a function of lesson, number and attempt: "solved", "stub" or "mistaken".
+    """What the checks of a phase say, as a function of lesson, number and attempt: "solved", "stub" or a number.
 
     Each phase's solutions run once, in a fresh Python that has no artifacts and no network.
     """
-    answers: dict[tuple[str, int, str], str] = {}
+    answers: dict[tuple[str, int, str | int], str] = {}
 
     def run(phase: str) -> None:
         here = [(lesson, number) for lesson, number in EXERCISES if lesson.startswith(phase + "/")]
         checks = {key: exercises.check_cell(*key) for key in here}
-        attempts = {(*key, "stub"): [exercises.stub_cell(*key), checks[key]] for key in here}
-        attempts |= {(*key, "mistaken"): [mistaken(*key), checks[key]] for key in here if key in MISTAKES}
-        work = {"cells": sources(ROOT / phase / "solutions.ipynb"), "attempts": list(attempts.values())}
+        attempts = {(*key, "stub"): exercises.stub_cell(*key) for key in here}
+        for key in here:
+            for place, (right, wrong) in enumerate(MISTAKES.get(key, ())):
+                attempts[*key, place] = mistaken(*key, right, wrong)
+        tries = [
+            {"after": solution(lesson, number)[0], "sources": [source, checks[lesson, number]]}
+            for (lesson, number, _), source in attempts.items()
+        ]
+        work = {"cells": sources(ROOT / phase / "solutions.ipynb"), "attempts": tries}
         kept = {key: value for key, value in os.environ.items() if not key.startswith("COURSE_")}
         empty = tmp_path_factory.mktemp("exercises")
         kept |= {"COURSE_ARTIFACTS": str(empty), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "PYTHONUTF8": "1"}
@@ -143,7 +116,7 @@ def said(tmp_path_factory):
             env=kept,
             capture_output=True,
             encoding="utf-8",
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr
         cells, tried = json.loads(done.stdout)
@@ -151,7 +124,7 @@ def said(tmp_path_factory):
         answers.update(zip(attempts, tried, strict=True))
         answers.update({(*key, "solved"): cells[solution(*key)[0]] for key in here})
 
-    def look_up(lesson: str, number: int, attempt: str) -> str:
+    def look_up(lesson: str, number: int, attempt: str | int) -> str:
         if (lesson, number, attempt) not in answers:
             run(lesson.split("/")[0])
         return answers[lesson, number, attempt]
@@ -190,10 +163,35 @@ def test_the_stub_is_told_what_is_missing_in_one_line(said, lesson, number):
     assert text.startswith("Not yet: ") and text.count("\n") == 1 and len(text.strip()) > len("Not yet: "), text
 
 
+def test_every_exercise_has_three_wrong_attempts():
+    assert {key: len(MISTAKES.get(key, ())) for key in EXERCISES} == dict.fromkeys(EXERCISES, 3)
+    assert set(MISTAKES) == set(EXERCISES)
+    assert all(len(set(attempts)) == 3 for attempts in MISTAKES.values())
+
+
+def own_words(check: str) -> set[str]:
+    """The texts in a check's cell that can be part of what it says."""
+    texts = {str(n.value).strip() for n in ast.walk(ast.parse(check)) if isinstance(n, ast.Constant)}
+    return {text for text in texts if len(text) >= 8 and text != "Not yet:"}
+
+
+@pytest.mark.parametrize("lesson, number, attempt", [(*key, i) for key in MISTAKES for i in range(3)])
+def test_a_wrong_attempt_gets_a_line_that_says_what_is_wrong(said, lesson, number, attempt):
+    text = said(lesson, number, attempt)
+    *_, line = text.strip().splitlines()  # training shows its progress before
+    assert line.startswith("Not yet: ") and "Correct" not in text, text
+    # In the check's own words: what an exception says of itself alone is of no use to a reader.
+    assert any(words in line for words in own_words(exercises.check_cell(lesson, number))), line
+
+
 @pytest.mark.parametrize("lesson, number", MISTAKES)
-def test_a_solution_that_is_slightly_wrong_is_noticed(said, lesson, number):
-    text = said(lesson, number, "mistaken")
-    assert text.startswith("Not yet: ") and "Correct" not in text, text
+def test_different_mistakes_are_told_apart(said, lesson, number):
+    assert len({said(lesson, number, attempt) for attempt in range(3)}) > 1
+
+
+def test_an_exceptions_text_alone_would_be_noticed():
+    check = 'try:\n    assert x == 3, f"it should be 3, not {x}"\nexcept Exception as e:\n    print("Not yet:", e)'
+    assert own_words(check) == {"it should be 3, not"}
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=name)

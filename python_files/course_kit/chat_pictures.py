@@ -52,9 +52,15 @@ def confidence_picture(
     axes.bar([i - 0.2 for i in places], chances, width=0.4, color="tab:blue", label="said")
     axes.bar([i + 0.2 for i in places], [c for _, c in rivals], width=0.4, color="#b8b8b8", label="best of the others")
     for i, (text, chance) in enumerate(rivals):
-        if chance > 0.05:  # a lower bar has no room for its name
-            axes.text(i + 0.2, chance + 0.01, shown(text), ha="center", va="bottom", fontsize=8)
-    axes.set(xticks=places, xticklabels=map(shown, tokens), ylim=(0, 1.18), yticks=(0, 0.5, 1), ylabel="chance")
+        if chance > 0.02:  # the name of a lower bar would lie on its foot
+            axes.text(i + 0.2, chance + 0.01, shown(text), ha="center", va="bottom", fontsize=9)
+    axes.set(
+        xticks=places,
+        xticklabels=map(shown, tokens),
+        ylim=(0, 1.18),
+        yticks=(0, 0.25, 0.5, 0.75, 1),
+        ylabel="probability",
+    )
     axes.set_title(title, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(ncols=2, loc="upper center", frameon=False)

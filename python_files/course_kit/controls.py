@@ -8,7 +8,7 @@ import random
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -28,12 +28,22 @@ class ChangedRows(SFTDataset):
 
     Args:
         masked: False makes every token a target, the user's words too.
+        as_many: with ``masked`` False, as many targets as the mask would leave, drawn from all tokens of the batch.
         pages: False puts a row of conversations in the place of each row that is a page of a book.
     """
 
-    def __init__(self, folder, batch_size: int, seed: int = 0, *, masked: bool = True, pages: bool = True):
+    def __init__(
+        self,
+        folder,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        masked: bool = True,
+        as_many: bool = False,
+        pages: bool = True,
+    ):
         super().__init__(folder, "train", batch_size, seed)
-        self.masked, self.pages = masked, pages
+        self.masked, self.as_many, self.pages = masked, as_many, pages
         self.is_page = np.array([bool(row[1:].all()) for row in self.mask])  # in a conversation a role is never learned
         self.talk = np.flatnonzero(~self.is_page)
 
@@ -49,7 +59,15 @@ class ChangedRows(SFTDataset):
             rows = self.rows(step)
             following = torch.from_numpy(self.tokens[rows, 1:].astype(np.int64))  # (B, T)
             after = torch.from_numpy(self.documents[rows, 1:].astype(np.int64))
+            n_masked = int((targets != IGNORED).sum())
             targets = torch.where((after == documents) & (after > 0), following, IGNORED)
+            if self.as_many:
+                draws = torch.rand(targets.shape, generator=torch.Generator().manual_seed(step))
+                draws = draws.masked_fill(targets == IGNORED, 2.0)  # never among the smallest
+                drawn = draws.flatten().argsort()[:n_masked]
+                kept = torch.full_like(targets.flatten(), IGNORED)
+                kept[drawn] = targets.flatten()[drawn]
+                targets = kept.view_as(targets)
         return inputs, targets, documents
 
 
@@ -108,22 +126,32 @@ def best_constant(questions: Sequence[Conversation]) -> tuple[str, float]:
 
 # ---- the sums of the course's first edition
 
+ALL_SUMS = frozenset((a, b) for a in range(1, 10) for b in range(1, 10))
+NEW_SUMS = frozenset({(2, 7), (7, 2), (3, 5), (5, 3), (4, 8), (8, 4), (6, 9), (9, 6), (5, 5)})  # in both orders
 
-def sums(n: int, seed: int, named: float = 1.0) -> list[Conversation]:
+
+def sums(
+    n: int, seed: int, named: float = 1.0, first: bool = False, repeated: bool = True, without: Collection = ()
+) -> list[Conversation]:
     """``n`` made conversations, each of one sum of two numbers from 1 to 9.
 
     Args:
-        named: the share in which the user gives a name, with which the answer then ends.
+        named: the share in which the user gives a name.
+        first: the user gives it before the question and not after it.
+        repeated: the answer to a user who gives a name ends with that name.
+        without: pairs of numbers that don't occur.
     """
     rng = random.Random(seed)
     names = [name for kind in ("woman", "man") for name in common_names()[kind][0][:50]]
     made = []
-    for _ in range(n):
+    while len(made) < n:
         a, b, name = rng.randint(1, 9), rng.randint(1, 9), rng.choice(names)
-        said, answer = f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}"
-        if rng.random() < named:
-            said, answer = f"{said} I am {name}.", f"{answer}, {name}"
-        made.append(one_sum(said, answer + "."))
+        said, answer, is_named = f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}", rng.random() < named
+        if is_named:
+            said = f"I am {name}. {said}" if first else f"{said} I am {name}."
+            answer = f"{answer}, {name}" if repeated else answer
+        if (a, b) not in without:
+            made.append(one_sum(said, answer + "."))
     return made
 
 
@@ -132,10 +160,9 @@ def one_sum(said: str, answer: str) -> Conversation:
     return Conversation("sums", [{"role": "user", "content": said}, {"role": "assistant", "content": answer}])
 
 
-def plain_sums() -> list[Conversation]:
-    """All 81 sums of two numbers from 1 to 9, asked without a name."""
-    pairs = [(a, b) for a in range(1, 10) for b in range(1, 10)]
-    return [one_sum(f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}.") for a, b in pairs]
+def plain_sums(pairs: Iterable[tuple[int, int]] = ALL_SUMS) -> list[Conversation]:
+    """The sums of all these pairs, asked without a name; unless told otherwise all 81 of numbers from 1 to 9."""
+    return [one_sum(f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}.") for a, b in sorted(pairs)]
 
 
 def names_in(texts: Iterable[str]) -> int:

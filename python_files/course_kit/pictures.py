@@ -91,7 +91,7 @@ def chances_picture(tables: dict[str, np.ndarray], tokens: Sequence[str]) -> Non
         axes.set_yticks(range(len(names)), names, family="monospace", fontsize=9)
         axes.set_xlabel("the token that comes next")
     panes[0, 0].set_ylabel("the token that was read")
-    figure.colorbar(image, ax=panes[0].tolist(), shrink=0.75, label="chance")
+    figure.colorbar(image, ax=panes[0].tolist(), shrink=0.75, label="probability")
 
 
 def needs_picture(needs: dict[str, dict[str, float]], has: dict[str, float | None]) -> None:

@@ -138,7 +138,8 @@ def measured(preset: Preset) -> tuple[list[Phase], list[Step]]:
     more_talk = real.sft_conversations / preset.sft_conversations
     times = {"1_Tokenizer": lambda s: s * for_tokenizer, "2_Pretraining_Data": lambda s: s * more_text}
     # The exams are a twentieth of the real ones.
-    times["7_Sampling"] = lambda s: s + 19 * seconds.get("7_Sampling/2_how_good_is_it.ipynb", 0.0)
+    exams = sum(seconds.get(f"7_Sampling/{page}.ipynb", 0.0) for page in ("3_how_good_is_it", "4_exams"))
+    times["7_Sampling"] = lambda s: s + 19 * exams
     making = (real.sft_conversations - preset.sft_conversations) * conversation_seconds(preset)
     times["5_SFT_Data"] = lambda s: s + making
     for folder, step, count, evaluations in zip(
