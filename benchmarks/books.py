@@ -4,14 +4,18 @@
     python benchmarks/books.py FOLDER --copies 4      and as many again three times, each with other words
     python benchmarks/books.py --generated 20000      books made up on the spot
 
+    python benchmarks/all.py --only books             against `datasets.map` with `tokenizers`
+
 The tokenizer is trained first, on a sample, and not timed. Made-up books are written to disk first, so that
 making them isn't timed either.
 """
 # ruff: noqa: E402
 
 import argparse
+import itertools
 import os
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -20,14 +24,17 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "python_files"), str(ROOT)]
 import psutil
 
 # Worker processes import this file again: what they don't need (torch, above all) is imported where it is used.
+from benchmarks.measuring import Plan, Row, alternate, make_row
 from books import sources
 from books.cleaning import clean_book
 from books.sources import read_books
 from bpe_tokenizer import BPETokenizer, sample_texts
+from processes import cores
 
 
 class Watch:
@@ -92,9 +99,9 @@ def _memory_of_worker(number: int) -> int:
     return psutil.Process().memory_info().rss
 
 
-def write_copies(source: str, folder: Path, copies: int) -> None:
+def write_copies(source: str, folder: Path, copies: int, limit: int | None = None) -> None:
     """Writes the books of ``source`` and copies with the words of each line shuffled, so that they count as others."""
-    for number, record in enumerate(sources.open_source(source).records()):
+    for number, record in enumerate(sources.open_source(source, limit).records()):
         data = record.read()[0]
         (folder / f"{number}.txt").write_bytes(data)
         for copy in range(1, copies):
@@ -126,6 +133,77 @@ def write_generated(folder: Path, count: int, words_per_book: int = 3_000) -> No
         (folder / f"{number}.txt").write_bytes((head + "Language: English\r\n\r\n" + start + body + end).encode())
 
 
+def prepare(source: str, tokenizer: BPETokenizer, out: Path) -> tuple[float, int]:
+    """Prepares a folder of books on all cores into a fresh folder. Returns seconds and peak bytes of all processes."""
+    from books.shards import prepare_books
+
+    shutil.rmtree(out, ignore_errors=True)
+    with Watch(out, 0.05) as watch:
+        started = time.perf_counter()
+        prepare_books(sources.open_source(source), tokenizer, out)
+        seconds = time.perf_counter() - started
+    return seconds, watch.rss
+
+
+def prepare_with_datasets(folder: Path, tokenizer_json: Path, out: Path, context_length: int = 512) -> float:
+    """The same books by ``datasets``: read, cleaned by our function, encoded, cut into rows and saved. Seconds.
+
+    As its documentation does it: ``map`` in batches with as many processes as cores, and a last ``map`` that joins the
+    ids of a batch and cuts them into rows. It compares no books with each other, and keeps no record of them.
+    """
+    import datasets
+    import tokenizers
+
+    from books.cleaning import decode
+
+    datasets.disable_progress_bars()
+    datasets.disable_caching()
+    theirs = tokenizers.Tokenizer.from_file(str(tokenizer_json))
+    end, length = theirs.token_to_id("<|endoftext|>"), context_length + 1
+
+    def clean(batch: dict) -> dict:
+        return {"text": [clean_book(decode(Path(name).read_bytes())) for name in batch["name"]]}
+
+    def encode(batch: dict) -> dict:
+        return {"ids": [[*one.ids, end] for one in theirs.encode_batch_fast(batch["text"])]}
+
+    def rows(batch: dict) -> dict:
+        ids = list(itertools.chain.from_iterable(batch["ids"]))
+        return {"ids": [ids[start : start + length] for start in range(0, len(ids) - length + 1, length - 1)]}
+
+    shutil.rmtree(out, ignore_errors=True)
+    started = time.perf_counter()
+    names = sorted(str(path) for path in folder.glob("*.txt"))
+    some = {"batched": True, "num_proc": cores()}
+    books = datasets.Dataset.from_dict({"name": names})
+    books = books.map(clean, batch_size=16, remove_columns="name", **some)
+    books = books.map(encode, batch_size=16, remove_columns="text", **some)
+    books.map(rows, batch_size=100, **some).save_to_disk(out)
+    return time.perf_counter() - started
+
+
+def measure(plan: Plan) -> list[Row]:
+    """Seconds from raw books to shards, against ``datasets``."""
+    folder = plan.scratch / "raw_books"
+    if not folder.is_dir():
+        folder.mkdir()
+        write_copies("packaged", folder, 1, 12 if plan.quick else None)
+    texts = (clean_book(book.text) for book in read_books(str(folder)))
+    tokenizer = BPETokenizer.train(sample_texts(texts, 8_000_000, seed=1), 400 if plan.quick else 8192)
+    tokenizer.save(plan.scratch / "tokenizer_of_raw_books")
+    described = plan.scratch / "tokenizer_of_raw_books" / "tokenizer.json"
+    size = sum(path.stat().st_size for path in folder.glob("*.txt")) / 1e6
+    pair = alternate(
+        lambda: prepare(str(folder), tokenizer, plan.scratch / "ours")[0],
+        lambda: prepare_with_datasets(folder, described, plan.scratch / "theirs"),
+        plan, "books",
+    )  # fmt: skip
+    note = "the same cleaning in both; ours also filters, finds duplicates, splits and records every book"
+    what = f"Books to shards, {size:.3g} MB raw"
+    against = "`datasets.map` with `tokenizers`"
+    return [make_row("books", what, against, "s", *pair, aim=">= 4", note=note, inverse=True)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("books", nargs="?", help="a folder or zip of Gutenberg books, or packaged")
@@ -152,10 +230,12 @@ def main() -> None:
             tokenizer = BPETokenizer.train(sample_texts(texts, 8_000_000, seed=1), options.vocabulary)
         imports = import_memory(options.workers)
         for limit in options.limit:
-            measure(source, limit, tokenizer, options.workers, imports, Path(temporary) / f"out{limit}")
+            print_figures(source, limit, tokenizer, options.workers, imports, Path(temporary) / f"out{limit}")
 
 
-def measure(source: str, limit: int | None, tokenizer: BPETokenizer, workers: int, imports: int, out: Path) -> None:
+def print_figures(
+    source: str, limit: int | None, tokenizer: BPETokenizer, workers: int, imports: int, out: Path
+) -> None:
     """Prepares the books and prints a line for each figure."""
     from books.shards import prepare_books
 

@@ -17,15 +17,16 @@ that whatever else the machine does hits both; the best round of each counts. Th
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "python_files")]
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "python_files"), str(ROOT)]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 
 import presets
+from benchmarks.measuring import Plan, Row, alternate, make_row, seconds_of
 from chat.decoding import Settings
 from chat.generation import generate_batch
 from Dummy_Model import GPT, GPTConfig
@@ -38,12 +39,6 @@ class NoTokenizer:
     """Nothing but ids are generated, and no id ends an answer."""
 
     special: dict[str, int] = {}
-
-
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def random_model(preset: presets.Preset) -> GPT:
@@ -86,8 +81,11 @@ def as_transformers(model: GPT) -> torch.nn.Module:
     return theirs
 
 
-def against_transformers(model: GPT, batch: int, rounds: int, prompt: int, new: int) -> float:
-    """Prints tokens a second of both and their ratio; returns ours."""
+def both_ways(model: GPT, batch: int, prompt: int, new: int) -> tuple[Callable[[], float], Callable[[], float], dict]:
+    """Ours and ``transformers``: each generates once and returns tokens a second; and the tokens that they made last.
+
+    Both are warmed up.
+    """
     theirs = as_transformers(model)
     ids = torch.randint(8, model.config.vocab_size, (batch, prompt), generator=torch.Generator().manual_seed(batch))
     settings = Settings(temperature=0, max_new_tokens=new)
@@ -102,11 +100,20 @@ def against_transformers(model: GPT, batch: int, rounds: int, prompt: int, new: 
     def theirs_once() -> None:
         made["theirs"] = theirs.generate(ids, **options)[:, prompt:].tolist()
 
-    generate_batch(model, NoTokenizer(), ids.tolist(), Settings(temperature=0, max_new_tokens=4))  # warm-up
+    generate_batch(model, NoTokenizer(), ids.tolist(), Settings(temperature=0, max_new_tokens=4))
     with torch.inference_mode():
         theirs.generate(ids, **{**options, "min_new_tokens": 4, "max_new_tokens": 4})
-    times = [(seconds(ours_once), seconds(theirs_once)) for _ in range(rounds)]
-    ours, other = (batch * new / min(column) for column in zip(*times, strict=True))
+    return (
+        lambda: batch * new / seconds_of(ours_once),
+        lambda: batch * new / seconds_of(theirs_once),
+        made,
+    )
+
+
+def against_transformers(model: GPT, batch: int, rounds: int, prompt: int, new: int) -> float:
+    """Prints tokens a second of both and their ratio; returns ours."""
+    once, other_once, made = both_ways(model, batch, prompt, new)
+    ours, other = (max(column) for column in zip(*[(once(), other_once()) for _ in range(rounds)], strict=True))
     agree = sum(a == b for a, b in zip(made["ours"], made["theirs"], strict=True))
     print(
         f"batch {batch}: the course {ours:6.1f} tokens/s, transformers {other:6.1f}, {ours / other:.2f} times as fast; "
@@ -116,12 +123,26 @@ def against_transformers(model: GPT, batch: int, rounds: int, prompt: int, new: 
     return ours
 
 
+def measure(plan: Plan) -> list[Row]:
+    """Tokens a second at batch 1 and 8, with a model of the shape of ``full``, on as many threads as torch takes."""
+    model = random_model(presets.PRESETS["tiny" if plan.quick else "full"])
+    prompt, new = (8, 4) if plan.quick else (64, 64)
+    rows = []
+    for batch, aim in ((1, ">= 1.1"), (8, ">= 1.8")):
+        ours, theirs, _ = both_ways(model, batch, prompt, new)
+        pair = alternate(ours, theirs, plan, f"generation, batch {batch}", plan.seconds * (0.3 if batch == 1 else 0.7))
+        what = f"Generating {new} tokens, batch {batch}, {model.config.n_parameters / 1e6:.0f}M weights"
+        note = "float32, greedy, the same weights"
+        rows.append(make_row("generation", what, "`transformers`' `generate`", "tokens/s", *pair, aim=aim, note=note))
+    return rows
+
+
 def read_rates(rounds: int) -> tuple[float, float]:
     """Bytes a second that all threads read from memory: as a sum, and as a matrix times a vector."""
     array = torch.randn(BANDWIDTH_BYTES // 4 // 8192, 8192)
     vector = torch.randn(8192)
     best = [
-        BANDWIDTH_BYTES / min(seconds(work) for _ in range(3 * rounds))
+        BANDWIDTH_BYTES / min(seconds_of(work) for _ in range(3 * rounds))
         for work in (array.sum, lambda: torch.mv(array, vector))
     ]
     print(f"memory: {best[0] / 1e9:.1f} GB/s read by a sum, {best[1] / 1e9:.1f} GB/s by torch's matrix times vector")
@@ -136,14 +157,14 @@ def against_recomputing(model: GPT, new: int) -> None:
     prompt = ids[0].tolist()
 
     def cached(count: int) -> float:
-        return seconds(
+        return seconds_of(
             lambda: generate_batch(model, NoTokenizer(), [prompt], Settings(temperature=0, max_new_tokens=count))
         )
 
     cached(2)
     # The prompt is read once for both; what differs is each token after the first.
     with_cache = (cached(new) - cached(1)) / (new - 1)
-    again = min(seconds(lambda: model.hidden(ids)[:, -1] @ model.embedding.weight.T) for _ in range(3))
+    again = min(seconds_of(lambda: model.hidden(ids)[:, -1] @ model.embedding.weight.T) for _ in range(3))
     print(
         f"at {context - new} to {context} tokens: {1e3 * with_cache:.0f} ms a token with the cache (packing included), "
         f"{1e3 * again:.0f} ms recomputing the first {context - new}, {again / with_cache:.1f} times as fast"

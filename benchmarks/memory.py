@@ -10,20 +10,23 @@ minutes for ``full``.
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_FILES = ROOT / "python_files"
-sys.path[:0] = [str(PYTHON_FILES)]
+sys.path[:0] = [str(PYTHON_FILES), str(ROOT)]
 import psutil
 
+from artifacts import CourseError
+from benchmarks.measuring import Plan, Row, alternate, make_row
 from course_kit import preflight
-from presets import PRESETS
+from presets import PRESETS, Preset
 from train import read_log
 
 
@@ -39,7 +42,17 @@ def train(name: str, shards: Path, folder: Path, steps: int) -> tuple[int, list[
     command = [sys.executable, PYTHON_FILES / "train.py", shards, folder]
     command += [f"--{key}={value}" for key, value in settings.items()]
     command += ["--compile"] if preflight.can_compile(p) else []
-    with open(folder.with_suffix(".out"), "w+", encoding="utf-8") as out:
+    peak, printed = peak_of(command, folder.with_suffix(".out"))
+    return peak, read_log(folder / "log.csv"), json.loads(printed.splitlines()[-1])
+
+
+def peak_of(command: list, out_file: Path) -> tuple[int, str]:
+    """Runs a command. Returns the most memory that its process held, in bytes, and what it printed.
+
+    Raises:
+        CourseError: it failed.
+    """
+    with open(out_file, "w+", encoding="utf-8") as out:
         process = psutil.Popen([str(part) for part in command], stdout=out, stderr=subprocess.DEVNULL)
         peak = 0
         while process.poll() is None:
@@ -53,8 +66,59 @@ def train(name: str, shards: Path, folder: Path, steps: int) -> tuple[int, list[
             time.sleep(0.05)
         out.seek(0)
         if process.returncode:
-            sys.exit(f"train.py failed at preset {name}")
-        return peak, read_log(folder / "log.csv"), json.loads(out.read().splitlines()[-1])
+            raise CourseError(f"{Path(command[1]).name} ended with {process.returncode}: is memory short?")
+        return peak, out.read()
+
+
+def train_in_this_process(order: dict) -> None:
+    """Some steps of two passes each, on random ids: what ``steps_apart`` starts as a process."""
+    from benchmarks import contestants
+
+    preset = Preset(**order["preset"])
+    makes = {"ours": contestants.make_ours, "gpt2": contestants.GPT2}
+    settings = {"ours": contestants.our_settings(preset), "gpt2": {"optimizer": "adamw", "lr": 1e-3}}
+    make, who = makes[order["who"]], order["who"]
+    with tempfile.TemporaryDirectory() as scratch:
+        one = contestants.Contestant(make, preset, settings[who], Path(scratch), rows=2 * preset.micro_batch)
+        tokens = one.rows * preset.context_length
+        seconds = statistics.median(tokens / one.speed(1) for _ in range(order["steps"])) if order["steps"] else 0.0
+        precision = str(one.trainer.precision).removeprefix("torch.")
+        print(json.dumps({"weights": one.n_parameters, "precision": precision, "seconds": seconds}))
+
+
+def steps_apart(who: str, preset: Preset, steps: int, scratch: Path) -> dict:
+    """Trains in a process of its own.
+
+    Args:
+        who: "ours", or "gpt2" for that of ``transformers`` with AdamW.
+        steps: that are timed, after two that are not.
+
+    Returns:
+        peak (bytes), seconds (of a step, the median), weights, precision.
+
+    Raises:
+        CourseError: the process failed.
+    """
+    order = json.dumps({"who": who, "preset": asdict(preset), "steps": steps})
+    peak, printed = peak_of([sys.executable, __file__, "--child", order], scratch / "memory.out")
+    return {"peak": peak, **json.loads(printed.splitlines()[-1])}
+
+
+def measure(plan: Plan) -> list[Row]:
+    """Peak memory of training steps at the size of ``full``, ours against GPT-2 of ``transformers`` with AdamW."""
+    from benchmarks import contestants
+
+    preset, last = contestants.preset_for("full", plan), {}
+
+    def peak(who: str) -> float:
+        last[who] = steps_apart(who, preset, 0, plan.scratch)
+        return last[who]["peak"] / 1e9
+
+    pair = alternate(lambda: peak("ours"), lambda: peak("gpt2"), plan, "memory")
+    what = f"Peak memory of a training step at {last['ours']['weights'] / 1e6:.0f}M"
+    note = f"{preset.micro_batch} rows at once in two passes, {last['ours']['precision']}; the process as a whole"
+    against = "`transformers`' GPT-2 with AdamW"
+    return [make_row("memory", what, against, "GB", *pair, aim="<= 0.7", note=note)]
 
 
 def main() -> None:
@@ -62,13 +126,20 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", default=["tiny", "cpu", "full"])
     parser.add_argument("--shards", default=ROOT / "artifacts" / "tiny" / "books", type=Path)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child:
+        train_in_this_process(options.child)
+        return
     worst = 0.0
     for name in options.presets:
         preset = replace(PRESETS[name], books="packaged")
         told = preflight.cost(preset)
         with tempfile.TemporaryDirectory() as temporary:
-            peak, log, result = train(name, options.shards, Path(temporary) / "run", options.steps)
+            try:
+                peak, log, result = train(name, options.shards, Path(temporary) / "run", options.steps)
+            except CourseError as error:
+                sys.exit(f"{name}: {error}")
         off = told.peak_bytes / peak - 1
         worst = max(worst, abs(off))
         seconds = [float(row["seconds"]) for row in log]

@@ -1,14 +1,18 @@
 """How fast phase 5 turns short conversations into rows of tokens, and how much memory that takes.
 
     python benchmarks/sft_shards.py [--tokenizer artifacts/tiny/tokenizer] [--conversations 100000]
+    python benchmarks/all.py --only rows        against `datasets.map` with `apply_chat_template`
 
 One run of N conversations and one of 4 N, each in a process of its own, through the same functions as the notebook:
 comparing with the exams, rendering, encoding, packing, writing. The conversations are questions and answers of a
 line each, made beforehand and repeated with other numbers in them, so that making them isn't timed.
 """
 
+# ruff: noqa: E402
+
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,12 +21,15 @@ from pathlib import Path
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python_files"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "python_files"), str(ROOT)]
 
+from benchmarks.measuring import Plan, Row, alternate, make_row
 from bpe_tokenizer import BPETokenizer
-from conversations import drill_sets, mix
+from conversations import chat_format, drill_sets, mix
 from conversations.overlap import Exams
-from npy_datasets import write_sft_rows
+from npy_datasets import pack, write_sft_rows
+from processes import cores
 
 CONTEXT_LENGTH = 256
 
@@ -41,7 +48,7 @@ def short_conversations(n: int):
         yield mix.Entry(mix.OWN, one.kind, messages, made=True)
 
 
-def measure(n: int, tokenizer_folder: str) -> dict:
+def write_rows(n: int, tokenizer_folder: str) -> dict:
     """Writes ``n`` conversations. Returns conversations per second, and bytes of memory before and at the peak."""
     tokenizer, exams = BPETokenizer.load(tokenizer_folder), Exams()
     entries = short_conversations(n)
@@ -65,6 +72,59 @@ def measure(n: int, tokenizer_folder: str) -> dict:
     return {"n": n, "rate": n / seconds, "tokens": counts["tokens"] / n, "before": before, "peak": peak}
 
 
+def write_rows_with_datasets(conversations: list[list[dict]], tokenizer_folder: Path, out: Path) -> float:
+    """The same rows by ``datasets`` and ``transformers``: rendered, encoded, masked, packed and saved. Seconds.
+
+    ``apply_chat_template`` gives the mask as well, in as many processes as there are cores; rows are packed best fit
+    first by our function, since neither library has one. Nothing is compared with an exam.
+    """
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    datasets.disable_caching()
+    transformers.logging.set_verbosity_error()
+    theirs = transformers.AutoTokenizer.from_pretrained(tokenizer_folder)
+
+    def render(batch: dict) -> dict:
+        made = theirs.apply_chat_template(
+            batch["messages"], tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        return {"ids": made["input_ids"], "mask": made["assistant_masks"]}
+
+    def rows(batch: dict) -> dict:
+        packed = list(pack(zip(batch["ids"], batch["mask"], strict=True), CONTEXT_LENGTH + 1))
+        columns = {"ids": [[i for ids, _ in row for i in ids] for row in packed]}
+        columns["mask"] = [[i for _, mask in row for i in mask] for row in packed]
+        columns["documents"] = [[n for n, (ids, _) in enumerate(row, 1) for _ in ids] for row in packed]
+        return columns
+
+    shutil.rmtree(out, ignore_errors=True)
+    started = time.perf_counter()
+    table = datasets.Dataset.from_dict({"messages": conversations})
+    table = table.map(render, batched=True, num_proc=cores(), remove_columns="messages")
+    table.map(rows, batched=True, batch_size=10_000, num_proc=cores(), remove_columns="ids").save_to_disk(out)
+    return time.perf_counter() - started
+
+
+def measure(plan: Plan) -> list[Row]:
+    """Conversations a second from messages to packed rows on disk, against ``datasets`` and ``transformers``."""
+    n = 300 if plan.quick else 20_000
+    conversations = [entry.messages for entry in short_conversations(n)]
+    texts = [message["content"] for messages in conversations[:2000] for message in messages]
+    folder = plan.scratch / "tokenizer_of_rows"
+    tokenizer = BPETokenizer.train(texts, 400 if plan.quick else 2048)
+    chat_format.save_tokenizer(tokenizer, folder)
+    pair = alternate(
+        lambda: write_rows(n, str(folder))["rate"],
+        lambda: n / write_rows_with_datasets(conversations, folder, plan.scratch / "rows"),
+        plan, "rows",
+    )  # fmt: skip
+    what, against = f"{n:,} short conversations to packed rows", "`datasets.map` with `apply_chat_template`"
+    note = f"ours in one process and compared with an exam, theirs in {cores()} without"
+    return [make_row("rows", what, against, "per second", *pair, aim=">= 4", note=note)]
+
+
 def main() -> None:
     """Runs both sizes and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -73,7 +133,7 @@ def main() -> None:
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(measure(options.child, options.tokenizer)))
+        print(json.dumps(write_rows(options.child, options.tokenizer)))
         return
     results = []
     for n in (options.conversations, 4 * options.conversations):
