@@ -257,7 +257,7 @@ class StreamDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def add(self, id: int) -> str:
-        """The text that is complete now that token ``id`` has come: at times ``""``."""
+        """The text completed by token ``id``, or ``""`` if a character is still incomplete."""
         return self._decoder.decode(self._tokenizer.token_bytes(int(id)))
 
     def finish(self) -> str:

@@ -96,7 +96,8 @@ def work_at_import(module: ast.Module) -> list[str]:
 
 
 def test_imports_run_one_way_without_circles():
-    graph = {name: imported(tree(path)) & set(OURS) for name, path in OURS.items()}
+    # A program may import itself by its name: what it sends to other processes is found by that.
+    graph = {name: imported(tree(path)) & set(OURS) - {name} for name, path in OURS.items()}
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
     assert {name: bad for name, others in graph.items() if (bad := forbidden(name, others))} == {}
 

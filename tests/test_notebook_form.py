@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from course_kit.outputs import joined, output_texts, sources_sha256
+from course_kit.outputs import KERNEL, joined, output_texts, sources_sha256
 
 NOTEBOOKS = sorted(ROOT.glob("[0-9]_*/*.ipynb"))
 PAGES = [path for path in NOTEBOOKS if not path.stem.startswith("solutions")]
@@ -131,7 +131,7 @@ def test_files_are_light(path):
 
 
 def test_the_metadata_is_plain(notebook):
-    assert notebook["metadata"]["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert notebook["metadata"]["kernelspec"] == KERNEL
     assert set(notebook["metadata"]) <= {"kernelspec", "language_info", "course"}
     ids = [cell["id"] for cell in notebook["cells"]]
     assert len(set(ids)) == len(ids)

@@ -84,8 +84,8 @@ def finished(monkeypatch):
     preset = rehearse(PRESETS["night"])
     root = artifacts.artifacts_root() / preset.name
     pages = {f"{n}_{name}/1_page.ipynb": 60.0 for n, name in enumerate(("Tokenizer", "Pretraining_Data"), 1)}
-    pages |= {"4_Pretraining/1_pretrain.ipynb": 90.0, "5_SFT_Data/2_eleven_datasets.ipynb": 50.0}
-    pages |= {"6_SFT_Training/1_finetune.ipynb": 80.0, "7_Sampling/2_how_good_is_it.ipynb": 10.0}
+    pages |= {"4_Pretraining/1_pretrain.ipynb": 90.0, "5_SFT_Data/3_exams_and_rows.ipynb": 50.0}
+    pages |= {"6_SFT_Training/1_finetune.ipynb": 80.0, "7_Sampling/4_exams.ipynb": 10.0}
     write(root / "notebooks" / "seconds.json", json.dumps(pages))
     write(root / "notebooks" / "peaks.json", json.dumps(dict.fromkeys(pages, 2 * 10**9)))
     write(root / "pretrain" / "log.csv", LOG)

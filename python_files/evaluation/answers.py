@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from Dummy_Model import GPT
 
 # An answer may come in a few more tokens than the expected one and still be the same text.
 SPARE_TOKENS = 8
+SMALL_WORDS = frozenset("a an and at by for from has in is of on the to under was with".split())  # they carry no answer
 
 
 class Answer(NamedTuple):
@@ -111,6 +113,44 @@ def accuracy_by_split(rows: Iterable[Answer]) -> dict[str, dict[str, float]]:
     for row in rows:
         splits.setdefault(row.split, []).append(row)
     return {split: accuracy_by_kind(some) for split, some in splits.items()}
+
+
+def key_words(row: Answer) -> set[str]:
+    """The words that carry an answer: from the text, in the expected answer, and not in the question itself.
+
+    The question is the last line, and the text all lines before it: *Toronto* for *Where did Ann go?*, if the text says
+    so. Without a text there are none.
+    """
+    text, _, question = row.question.rpartition("\n")
+    return (_words(row.expected) & _words(text)) - _words(question) - SMALL_WORDS
+
+
+def holds_key(row: Answer) -> bool:
+    """A kinder marking: whether the answer picks the right words from the text, whatever its wording.
+
+    It has all of ``key_words``, and of the text's other words only those of the question or the expected answer: who
+    repeats the whole text doesn't pass.
+    """
+    return _picks(row, row.answer)
+
+
+def sentence_chance(row: Answer) -> float:
+    """The chance line of ``holds_key``: the share of the text's sentences that would pass as an answer.
+
+    So often would somebody pass who repeats a sentence drawn at random.
+    """
+    sentences = [one for one in re.split(r"(?<=[.!?])\s+", row.question.rpartition("\n")[0]) if _words(one)]
+    return sum(_picks(row, one) for one in sentences) / max(1, len(sentences))
+
+
+def _picks(row: Answer, said: str) -> bool:
+    text, _, question = row.question.rpartition("\n")
+    others = _words(text) - _words(row.expected) - _words(question) - SMALL_WORDS
+    return key_words(row) <= _words(said) and not others & _words(said)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def interval(right: int, asked: int) -> tuple[float, float]:

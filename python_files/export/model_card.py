@@ -22,9 +22,9 @@ LABELS = {
     "bits_per_byte": ("bits per byte on books kept aside", "{:.3f}"),
     "bits_per_byte_before": ("bits per byte on books kept aside, before fine-tuning", "{:.3f}"),
     "bits_per_byte_after": ("bits per byte on books kept aside, after fine-tuning", "{:.3f}"),
-    "known": ("questions answered right to the letter, mean over the kinds: known words", "{:.1%}"),
-    "unseen": ("the same: words that training never showed", "{:.1%}"),
-    "phrasing": ("the same: worded as training never did", "{:.1%}"),
+    "known": ("drill questions answered exactly right (mean over kinds), known words", "{:.1%}"),
+    "unseen": ("the same, words that no drill in training used", "{:.1%}"),
+    "phrasing": ("the same, with question wordings not used in training", "{:.1%}"),
 }
 
 
@@ -55,7 +55,7 @@ def recorded_facts(model_folder: Path) -> dict[str, Any]:
 
 
 def _marks_of_phase_7(model_folder: Path, weights: str) -> dict[str, Any] | None:
-    """What 7.2 noted of the everyday exam, if it was about these weights."""
+    """What 7.4 noted of the everyday exam, if it was about these weights."""
     try:
         noted = artifacts.read_json(model_folder.parent.parent / "sampling" / "everyday.json")
         return {key: noted[key] for key in ("kinds", "examples")} if noted["model"] == weights else None
@@ -68,7 +68,7 @@ def _everyday_lines(exam: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## The everyday exam", "")
     yield "240 prompts as people type them, written by others and marked by patterns. Prompts of up to four words may"
     yield "stand in the training conversations, longer ones in other wordings: this is no measure of unseen questions."
-    yield "*Guessing* is what the best single answer would get that is given to every prompt of the kind."
+    yield "*Guessing* is the score of the best single answer, given to every prompt of that kind."
     yield from ("", "| kind | right | of | guessing |", "| --- | ---: | ---: | ---: |")
     for row in exam["kinds"]:
         yield f"| {row['kind'].replace('_', ' ')} | {row['right']} | {row['asked']} | {row['guessing']} |"
