@@ -30,7 +30,7 @@ PER_KIND = 40  # questions of each kind and side in the exam, as in phase 5
 
 
 def choose(preset: str) -> str:
-    """Whose artifacts phase 7 shall use: the preset's own, or "box" where none of its models has been begun.
+    """Whose artifacts phase 7 should use: the preset's own, or "box" where none of its models has been begun.
 
     In the second case everything that the box stands for is made, which takes some seconds the first time.
 
