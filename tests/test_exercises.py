@@ -163,6 +163,12 @@ def test_the_stub_is_told_what_is_missing_in_one_line(said, lesson, number):
     assert text.startswith("Not yet: ") and text.count("\n") == 1 and len(text.strip()) > len("Not yet: "), text
 
 
+@pytest.mark.parametrize("lesson", LESSONS, ids=name)
+def test_a_check_is_folded_so_that_it_doesnt_give_the_answer_away(lesson):
+    checks = [cell for cell in code_cells(lesson) if CHECK.search(joined(cell["source"]))]
+    assert checks and all(cell["metadata"].get("jupyter") == {"source_hidden": True} for cell in checks)
+
+
 def test_every_exercise_has_three_wrong_attempts():
     assert {key: len(MISTAKES.get(key, ())) for key in EXERCISES} == dict.fromkeys(EXERCISES, 3)
     assert set(MISTAKES) == set(EXERCISES)
