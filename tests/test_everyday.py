@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from conversations import check_data, everyday, own, stories
+from conversations import check_data, everyday, own, stories, typed
 from conversations.chat_format import check
 from conversations.templates import (
     COMMON_VALUES,
@@ -59,6 +59,7 @@ def test_slots_filters_sums_and_alternatives():
 
 def test_small_numbers_are_words_or_digits_in_the_whole_talk():
     assert fill("{n}, {n+9}, {n|digits}", {"_words": True, "n": 3}, random.Random(0)) == "three, twelve, 3"
+    assert fill("{n|cap} and {n+9}", {"_words": True, "n": 3}, random.Random(0)) == "Three and twelve"
     assert fill("{n}, {n+9}", {"_words": False, "n": 3}, random.Random(0)) == "3, 12"
 
 
@@ -145,7 +146,7 @@ def test_every_kind_comes_in_its_share(made):
 
 @pytest.mark.parametrize("text", ["?", "...", "!"])
 def test_a_message_of_marks_alone_stays_a_message(text):
-    assert all(everyday.as_typed(text, random.Random(seed)).strip() for seed in range(300))
+    assert all(typed.as_typed(text, random.Random(seed)).strip() for seed in range(300))
 
 
 def test_what_is_asked_often_comes_more_often_and_the_small_set_holds_nothing_else(made):
@@ -191,10 +192,10 @@ def test_what_is_held_out_is_not_trained_on(made):
 
 def test_questions_are_typed_as_people_type_and_stay_the_question():
     rng = random.Random(2)
-    forms = {everyday.as_typed("What is the color of the sky?", rng) for _ in range(400)}
+    forms = {typed.as_typed("What is the color of the sky?", rng) for _ in range(400)}
     assert {"What is the color of the sky?", "what is the color of the sky"} <= forms and len(forms) > 40
     assert all(len(form) > 20 for form in forms)
-    assert everyday.with_typo("a to I", rng) == "a to I"  # nothing long enough to slip in
+    assert typed.with_typo("a to I", rng) == "a to I"  # nothing long enough to slip in
 
 
 def _frame_of(message, text, question):
@@ -205,7 +206,7 @@ def _frame_of(message, text, question):
 
 def test_a_quarter_of_the_passages_are_announced_labeled_or_quoted():
     text, question, rng = "Kim has a dog. It is old.", "Who has a dog?", random.Random(8)
-    frames = Counter(_frame_of(everyday.with_question(text, question, rng), text, question) for _ in range(6000))
+    frames = Counter(_frame_of(typed.with_question(text, question, rng), text, question) for _ in range(6000))
     plain = {"<text> <question>", "<text>\n<question>", "<text>\n\n<question>",
              "<question> <text>", "<question>\n<text>", "<question>\n\n<text>"}  # fmt: skip
     framed = {frame: n for frame, n in frames.items() if frame not in plain}
@@ -220,7 +221,7 @@ def test_a_frame_fits_the_passage_and_the_question():
     chat, said = "A talk:\nKim: Hi.\nTom: Bye.", 'Kim said "no" to Tom.'
     for _ in range(2000):
         for text in (chat, said, "Milk\nEggs"):
-            message = everyday.with_question(text, "so, who is Kim", rng)
+            message = typed.with_question(text, "so, who is Kim", rng)
             at = message.lower().index("so, who is kim")
             assert text in message or text.lower() in message.lower()
             assert message[at + 14 :].strip(" ") == "" or message[at + 14] == "\n", (
@@ -228,7 +229,7 @@ def test_a_frame_fits_the_passage_and_the_question():
             )  # no mark: a line of its own
             assert "text, so" not in message and "wrote, so" not in message and f'"{said}"' not in message
             assert text is said or not re.search(r"Bye\. \S|Eggs \S", message), message  # the last line stays one
-    asked = {everyday.with_question("Kim is old.", "Who is old?", rng) for _ in range(2000)}
+    asked = {typed.with_question("Kim is old.", "Who is old?", rng) for _ in range(2000)}
     assert any("According to the text, who is old?" in message for message in asked)
 
 
@@ -241,10 +242,61 @@ def test_what_is_added_fits_what_is_said():
         ("please tell me a joke", r"please.*pl(ea)?s"),
         ("Is it bad?", r"pl(ea)?s|!$(?<!\?!)"),
     ):
-        forms = {everyday.as_typed(text, rng) for _ in range(300)}
+        forms = {typed.as_typed(text, rng) for _ in range(300)}
         assert len(forms) > 4 and not [form for form in forms if re.search(never, form)], text
-    inside = {everyday.as_typed("Where is the key?", rng, under_way=True) for _ in range(500)}
+    inside = {typed.as_typed("Where is the key?", rng, under_way=True) for _ in range(500)}
     assert not [form for form in inside if re.match(r"(hi|hello|hey|folio)\b", form, re.I)]
+
+
+def test_names_and_what_a_question_is_about_are_spelled_right():
+    rng = random.Random(3)
+    for _ in range(300):
+        assert re.findall("derek|stories", typed.with_typo("derek reads some stories", rng, {"derek", "stories"})) == [
+            "derek", "stories",
+        ]  # fmt: skip
+    table = {"table": "t", "columns": ["one", "many"], "ask": ["so what is more than one {one} called"],
+             "answer": ["{many|cap}."], "rows": [["kitchen", "kitchens"]]}  # fmt: skip
+    (question,) = everyday.table_of(table)
+    assert all("kitchen" in everyday.about_facts(question, rng)[0][0].lower() for _ in range(300))
+
+
+def test_a_question_that_says_it_does_not_stand_before_its_text():
+    rng, text = random.Random(4), "Kim found a coin in the park."
+    for question, may in (("Who found it?", False), ("where was she", False), ("Who found a coin?", True)):
+        messages = [typed.with_question(text, question, rng).lower() for _ in range(600)]
+        first = [one for one in messages if one.index(question.lower()) < one.index(text.lower())]
+        assert bool(first) == may, first[:1]
+
+
+def test_later_questions_say_what_they_are_about():
+    scene = everyday.scene_of({"scene": "s", "text": ["A bus and a boat left."], "ask": [
+        {"kind": "when", "q": ["When did the bus leave?", "when did it leave"], "a": ["At six."]},
+        {"kind": "when", "q": ["When did the boat leave?", "when did it leave"], "a": ["At ten."]},
+    ]})  # fmt: skip
+    rng = random.Random(5)
+    said = [turn for _ in range(200) for turn, _ in everyday.reading(scene, rng, 2)[1:]]
+    assert said and not [turn for turn in said if re.search(r"\bit\b", turn)]
+
+
+def test_nothing_stands_before_what_it_does_not_fit():
+    def fits(before: tuple[str, str], *exchanges: tuple[str, str]) -> bool:
+        return own._fits_before([before], list(exchanges))
+
+    plain = ("Is a cat a pet?", "Yes.")
+    assert fits(plain, ("Is a dog a pet?", "Yes."))
+    assert not fits(("bye", "Goodbye! Take care."), plain)
+    assert not fits(plain, ("hi", "Hello! How are you?"))
+    assert not fits(plain, plain, ("What was my first question?", "If a cat is a pet."))
+    assert not fits(("I'm Ann.", "Hello, Ann!"), ("Call me Bob.", "Sure, Bob."))
+
+
+def test_a_reply_never_follows_an_answer_about_something_else(made):
+    leaning = {question.wordings for some in everyday.load().questions.values() for question in some if question.leans}
+    texts = {text for wordings in leaning for text in wordings if "{" not in text and "[" not in text}
+    others = {text for kind in everyday.load().questions.values() for q in kind if not q.leans for text in q.wordings}
+    others |= {text for one in everyday.load().threads for wordings, _ in one.turns for text in wordings}
+    said = [m["content"] for one in made for m in one.messages[2:] if m["role"] == "user"]
+    assert len(texts - others) > 300 and not (texts - others) & set(said)
 
 
 def test_a_second_question_about_a_table_names_a_thing():

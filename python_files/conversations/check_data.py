@@ -52,7 +52,8 @@ def _texts(texts: Sequence[str], slots: Mapping, rng: random.Random, times: int 
 
 def intent(entry: Mapping, rng: random.Random) -> int:
     """Checks an intent: twelve wordings, a third of them as typed, and three answers."""
-    _keys(entry, ("intent", "slots", "often", "ask", "answer"))
+    _keys(entry, ("intent", "slots", "often", "leans", "ask", "answer"))
+    need(entry.get("leans", 1) == 1, "leans: 1 is the only value")
     wordings, answers = texts_of(entry["ask"]), texts_of(entry["answer"])
     need(len(set(wordings)) == len(wordings) >= 12, "12 different wordings of ask are needed")
     need(len(set(answers)) == len(answers) >= 3, "3 different answers are needed")

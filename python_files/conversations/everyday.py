@@ -5,7 +5,6 @@ answers), tables of facts, short scenes with questions, stories, and threads of 
 multiplied from a seed, and put together to conversations of one or more turns.
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,9 @@ from pathlib import Path
 import yaml
 
 from artifacts import course_root
+from conversations.phrasings import is_held_out
 from conversations.templates import COMMON_VALUES, TemplateError, draw_slots, fill
+from conversations.typed import as_typed, with_question
 
 FOLDER = "5_SFT_Data/everyday"
 # Which kind of conversation the intents of a file are; those of other files are "talk".
@@ -26,50 +27,7 @@ KIND_OF_FILE = {
     "words": ("spelling", "words"),
     "instructions": ("instruct_", "continue"),
 }
-HELD_OUT_SHARE = 0.05  # of the wordings of each question, and of the scenes: never trained on
-# As people type: of the well-written questions so many lose their capitals or their mark, begin with a word more, end
-# in other marks or a please, or have a typo.
-TYPED_SHARE, ADDED_SHARE, MARKS_SHARE, TYPO_SHARE = 0.3, 0.12, 0.12, 0.1
-MISTAKABLE = frozenset("there three where their quiet quite lose loose chose choose trial angel".split())
-BEGINNINGS = (
-    "Ok, ", "ok ", "So ", "so, ", "Well, ", "um, ", "hmm, ", "Now, ", "just wondering, ",
-    "Hi, ", "Hello, ", "hey, ", "hi folio, ", "Folio, ", "hey folio ", "quick question: ", "One question: ",
-)  # fmt: skip
-INSIDE_TALK = 9  # so many of them, the first, do when the talk is under way
-QUESTION_WORDS = frozenset(
-    "what who where when why which how whats whos wheres hows whose is are was were do does did can could will would "
-    "should has had am may".split()
-)
-REQUESTS = frozenset("can could please tell give name say list show write spell describe explain finish".split())
-_EXCLAIMS = re.compile(r"(what an?|may you)\b|how \w+[.!]*$", re.I)
-# How people announce a passage, or label it. {asked} is the question within a sentence, without its capital letter.
-FRAMED_SHARE = 0.25
-FRAMES = (
-    "Read this and answer: {text} {question}", "Read this and answer my question. {text} {question}",
-    "Read this text:\n\n{text}\n\n{question}", "Please read this: {text}\n\n{question}",
-    "Here is a text. {text} {question}", "Here is a text:\n{text}\n\n{question}", "Here's a text. {text}\n{question}",
-    "I have this note: {text} {question}", "I have this text: {text}\n\n{question}",
-    "I got this:\n\n{text}\n\n{question}", "Look at this: {text} {question}",
-    "This is the text: {text} And this is my question: {question}",
-    "I have a question about this text. {text} {question}", "Passage: {text}\n\nQuestion: {question}",
-    "Text: {text} Question: {question}", "Text: {text}\nQuestion: {question}",
-    "Text: {text}\n\nQuestion: {question}\nAnswer:", "Question: {question}\nText: {text}",
-    "Question: {question}\n\n{text}", "My question is: {question} {text}", "{question} Here is the text: {text}",
-    "{question}\n\nText: {text}", '{question}\n\n"{text}"', "Answer this from the text below: {question}\n\n{text}",
-    "I want to know this: {question} The text is: {text}", '"{text}" {question}', '"{text}"\n{question}',
-    '"{text}"\n\n{question}', 'Text: "{text}"\n\n{question}', 'Here is a text: "{text}" {question}',
-    "{text}\n\nQuestion: {question}", "{text} Question: {question}", "{text} Now my question: {question}",
-    "{text}\n\nAnswer this: {question}", "{text}\n\n\n{question}", "{text} According to the text, {asked}",
-    "{text}\n\nAccording to the text, {asked}", "{text} In this text, {asked}",
-    "According to this text, {asked}\n\n{text}", "{text}\n\nFrom this, tell me: {question}",
-    "From this, tell me: {question} {text}", "From the text, {asked} {text}", "{text} From what I wrote, {asked}",
-    "{text} What does the text say: {question}", "Tell me from this text: {question}\n\n{text}",
-)  # fmt: skip
-JOINS = (" ", " ", "\n", "\n\n")  # between sentences and a question; behind lines of a chat only a new line
-_WHOLE_SENTENCE = re.compile(r"[.!?][\"')”’]*$")
-QUESTION_MARKS = ("??", "?!", " ?")
-STATEMENT_MARKS = ("!", "!!", "...")
-PLEASES = (" please", " pls", ", please")
+_POINTS_BACK = re.compile(r"\b(it|they|them|there)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -80,6 +38,7 @@ class Question:
         slots: as ``templates.draw_slots`` takes them.
         follow: wordings for the same question about another row of a table ("And of {country}?").
         often: how many times as often as others of its kind it is asked.
+        leans: it is a reply to an answer ("Are you sure?"), so it never follows one about something else.
     """
 
     kind: str
@@ -90,6 +49,7 @@ class Question:
     answers: tuple[str, ...]
     follow: tuple[str, ...] = ()
     often: int = 1
+    leans: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,11 +114,6 @@ def texts_of(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 
 
-def is_held_out(text: str, share: float = HELD_OUT_SHARE) -> bool:
-    """Whether a wording or the name of a scene is kept out of training: by its hash, so always the same."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") < share * 2**32
-
-
 def question_of(kind: str, name: str, slots: Mapping, ask: Sequence[str], answers: Sequence[str], **more) -> Question:
     """A question of these wordings, a few of which are put aside."""
     wordings = tuple(text for text in ask if not is_held_out(text)) or tuple(ask)
@@ -174,7 +129,7 @@ def kind_of_file(name: str) -> str:
 def intent_of(entry: Mapping, kind: str) -> Question:
     """An entry of the intents as a question."""
     return question_of(kind, entry["intent"], entry.get("slots", {}), texts_of(entry["ask"]), texts_of(entry["answer"]),
-                     often=entry.get("often", 1))  # fmt: skip
+                     often=entry.get("often", 1), leans=entry.get("leans", 0) == 1)  # fmt: skip
 
 
 def table_of(entry: Mapping) -> Iterator[Question]:
@@ -280,63 +235,32 @@ def _first_values(question: Question) -> Question:
 Exchange = tuple[str, str]
 
 
-def as_typed(text: str, rng: random.Random, under_way: bool = False) -> str:
-    """A question as people type it: at times in lower case, without its mark, with a word before it, or a typo.
-
-    Never in a way that is kept out of training.
-    """
-    typed = _as_typed(text, rng, BEGINNINGS[:INSIDE_TALK] if under_way else BEGINNINGS)
-    return text if is_held_out(typed) or not typed.strip() else typed  # "?" alone keeps its mark
-
-
-def _as_typed(text: str, rng: random.Random, beginnings: Sequence[str]) -> str:
-    first = re.split(r"\W", text, maxsplit=1)[0].lower()
-    asks = text[-1:] == "?" or (
-        first in QUESTION_WORDS and not re.match(r"(what an?|how \w+[.!]?$|may you)\b", text, re.I)
-    )
-    if text[-1:] in ".?!" and rng.random() < TYPED_SHARE:
-        text = text[:-1] if rng.random() < 0.8 else text
-        text = text.lower() if rng.random() < 0.7 else text
-    chance = rng.random()
-    if chance < ADDED_SHARE and asks and first in QUESTION_WORDS:
-        return rng.choice(beginnings) + text[:1].lower() + text[1:]
-    if chance > 1 - MARKS_SHARE:
-        polite = first in REQUESTS and not re.search(r"\b(please|pls|plz)\b", text, re.I)
-        marks = PLEASES if polite and rng.random() < 0.5 else QUESTION_MARKS if asks else STATEMENT_MARKS
-        return text.rstrip(".?!") + rng.choice(marks)
-    if chance > 1 - MARKS_SHARE - TYPO_SHARE:
-        return with_typo(text, rng)
-    return text
-
-
-def with_typo(text: str, rng: random.Random) -> str:
-    """The text with one slip in one of its longer lower-case words: two letters swapped, one lost or one doubled."""
-    words = text.split(" ")
-    # A slip in "there" or "quiet" would make another word.
-    long = [i for i, word in enumerate(words) if len(word) > 4 and word.isalpha() and word.islower()]
-    long = [i for i in long if words[i] not in MISTAKABLE]
-    if not long:
-        return text
-    at = rng.choice(long)
-    word, i = words[at], rng.randrange(1, len(words[at]) - 1)
-    slips = (word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:])
-    words[at] = rng.choice(slips)
-    return " ".join(words)
-
-
 def ask(question: Question, values: Mapping, rng: random.Random) -> Exchange:
     """A question in one wording and with one answer."""
-    text = fill(rng.choice(question.wordings), values, rng)
-    # What the answer repeats or spells must be in the question as it is.
-    text = text if question.kind in ("words", "instructions") else as_typed(text, rng, question.kind == "reading")
+    return _ask(question, rng.choice(question.wordings), values, rng)
+
+
+def ask_later(question: Question, values: Mapping, rng: random.Random) -> Exchange:
+    """The same behind a question about something else: not "how much is it", if there is a wording that says what."""
+    clear = [text for text in question.wordings if not _POINTS_BACK.search(text)]
+    return _ask(question, rng.choice(clear or question.wordings), values, rng)
+
+
+def _ask(question: Question, wording: str, values: Mapping, rng: random.Random) -> Exchange:
+    text = fill(wording, values, rng)
+    # What the answer repeats or spells must be in the question as it is; so must names, or one would have to guess.
+    if question.kind not in ("words", "instructions"):
+        spelled = {word for value in values.values() for word in str(value).lower().split()}
+        text = as_typed(text, rng, question.kind == "reading", spelled)
     return text, fill(rng.choice(question.answers), values, rng)
 
 
 def about_facts(question: Question, rng: random.Random) -> list[Exchange]:
     """A question about a row of a table, at times followed by the same about another row."""
-    values = draw_slots(question.slots, rng)
-    found = [ask(question, values, rng)]
-    if question.follow and rng.random() < 0.2:
+    values, wording = draw_slots(question.slots, rng), rng.choice(question.wordings)
+    found = [_ask(question, wording, values, rng)]
+    # "And seven?" goes on from "What comes after six?", not from "Is Monday a month or a day?".
+    if question.follow and wording.count("{") == 1 and " or " not in wording and rng.random() < 0.2:
         others = draw_slots(question.slots, rng)
         if others != values:
             found.append(
@@ -349,44 +273,9 @@ def reading(scene: Scene, rng: random.Random, turns: int) -> list[Exchange]:
     """A passage with a question, then more questions about the same passage in later turns."""
     values = draw_slots(scene.slots, rng)
     chosen = rng.sample(scene.questions, min(turns, len(scene.questions)))
-    found = [ask(question, values, rng) for question in chosen]
+    found = [ask(chosen[0], values, rng), *(ask_later(question, values, rng) for question in chosen[1:])]
     passage = fill(rng.choice(scene.texts), values, rng)
     return [(with_question(passage, found[0][0], rng), found[0][1]), *found[1:]]
-
-
-def with_question(passage: str, question: str, rng: random.Random) -> str:
-    """A passage and a question about it, as people put them together.
-
-    Mostly the passage with the question behind it, at times before it. Every fourth message announces the passage,
-    labels the two, puts the passage in quotation marks, or says that the answer is to come from it (``FRAMES``).
-    """
-    if rng.random() < FRAMED_SHARE and not question.lower().startswith(tuple(map(str.lower, BEGINNINGS))):
-        return _framed(passage, question, rng)
-    joins = ("\n\n",) if not _WHOLE_SENTENCE.search(passage) else ("\n", "\n\n") if "\n" in passage else JOINS
-    join = rng.choice(joins)
-    first = rng.random() < 0.08 and question[-1] == "?"
-    return f"{question}{join}{passage}" if first else f"{passage}{join}{question}"
-
-
-def _framed(passage: str, question: str, rng: random.Random) -> str:
-    frame = rng.choice(FRAMES)
-    word = question.split(" ")[0]
-    if "{asked}" in frame and word.lower() not in QUESTION_WORDS:
-        frame = frame.replace(", {asked}", ": {asked}")  # not "According to the text, so, where …"
-        asked = question
-    else:
-        asked = question if word == "I" else question[:1].lower() + question[1:]
-    if "Answer this" in frame and question[-1] != "?":  # not "Answer this: tell me where …"
-        frame = "{text}\n\n{question}"
-    if '"{text}"' in frame and '"' in passage:
-        frame = frame.replace('"{text}"', "{text}")
-    if not _WHOLE_SENTENCE.search(passage) or passage.count("\n") > 1:  # a list, a chat: lines of its own
-        frame = re.sub(r"(?<=[^\n\"]) (?=\{text\})", "\n", frame)
-        frame = re.sub(r"(?<=\{text\}) ", "\n\n", frame)
-    if question[-1] not in ".?!…":  # nothing stands behind a question without its mark but a new line
-        frame = re.sub(r"(\{question\}|\{asked\}) ", r"\1\n", frame)
-    text = frame.format(text=passage, question=question, asked=asked)
-    return text[:1].lower() + text[1:] if rng.random() < 0.2 and frame[0] not in '{"' else text
 
 
 def thread(one: Thread, rng: random.Random) -> list[Exchange]:

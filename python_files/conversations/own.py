@@ -41,30 +41,33 @@ SHORT_KINDS = ("talk", "talk", "facts", "sums", "words", "knowledge")  # what ma
 READING_TURNS = (1, 1, 2, 2, 3, 3)  # questions about one passage
 PUT_TOGETHER = {"reading": 0.6, "threads": 0.3}  # the share of a kind that is put together from facts
 LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands before, and in all
-# What leans on the answer before it: behind an exchange on something else it would be a reply to that.
-_LEANS = re.compile(
-    r"((so |but |and )?(why|why not|how come|really|are you sure|go on|and then|(one |some |tell me )?more|"
-    r"another( one)?|what do you mean|what|huh)\W*|.*\b(not|n'?t) (my|a) name\b.*|.*\bcall me \w+\?)$",
-    re.I,
+# A greeting stands at the beginning of a talk, a farewell at its end, and "the first question" is the talk's.
+_GREETS = re.compile(r"(hi|hello|hey|welcome back|good (morning|afternoon|evening))\b", re.I)
+_TAKES_LEAVE = re.compile(r"\b(good ?bye|bye|see you|good night|sleep (well|tight)|talk to you (soon|later))\b", re.I)
+_LOOKS_BACK = re.compile(
+    r"\bfirst (question|thing|sum|number|answer|word)\b|\b(ask|say|said|tell|told|start|beg[ai]n)\w*\b.*\bfirst\b", re.I
 )
-_TELLS_NAME = re.compile(r"\b(my name'?s?( is)?|call me|i'?m called|name'?s) \w", re.I)
+_TELLS_NAME = re.compile(r"\b(my name'?s?( is)?|call me|i'?m called|name'?s|greetings from) \w|\w,? here\b", re.I)
+_IS_NAMED = re.compile(
+    r"\b(?i:hello|hi|nice to meet you|welcome|sure|thank you|with pleasure), (?!Folio\b)[A-Z][a-z]+\b[.!,]"
+)
 
 
-def _exchanges(kind: str, rng: random.Random, common: bool) -> list[Exchange]:
-    """One exchange of a kind, or the turns that belong together."""
+def _exchanges(kind: str, rng: random.Random, common: bool) -> tuple[list[Exchange], bool]:
+    """One exchange of a kind, or the turns that belong together, and whether they lean on an answer before them."""
     if rng.random() < PUT_TOGETHER.get(kind, 0):
         pool, sums = _passages(kind == "threads", common)
-        return passages.put_together(rng.choices(pool, cum_weights=sums)[0], rng, rng.choice(READING_TURNS))
+        return passages.put_together(rng.choices(pool, cum_weights=sums)[0], rng, rng.choice(READING_TURNS)), False
     if kind == "reading":
-        return everyday.reading(_draw("scenes", rng, common), rng, rng.choice(READING_TURNS))
+        return everyday.reading(_draw("scenes", rng, common), rng, rng.choice(READING_TURNS)), False
     if kind == "threads":
-        return everyday.thread(_draw("threads", rng, common), rng)
+        return everyday.thread(_draw("threads", rng, common), rng), False
     if kind == "stories":
-        return stories.tell(rng.choice(_stories(common)), rng)
+        return stories.tell(rng.choice(_stories(common)), rng), False
     question = _draw_question(kind, rng, common)
     if kind == "facts":
-        return everyday.about_facts(question, rng)
-    return [everyday.ask(question, draw_slots(question.slots, rng), rng)]
+        return everyday.about_facts(question, rng), False
+    return [everyday.ask(question, draw_slots(question.slots, rng), rng)], question.leans
 
 
 def _data(common: bool) -> Everyday:
@@ -118,11 +121,17 @@ def _letters(exchanges: Iterable[Exchange]) -> int:
     return sum(len(text) for exchange in exchanges for text in exchange)
 
 
+def _names_user(exchanges: Iterable[Exchange]) -> bool:
+    return any(_TELLS_NAME.search(said) or _IS_NAMED.search(answer) for said, answer in exchanges)
+
+
 def _fits_before(before: Sequence[Exchange], exchanges: Sequence[Exchange]) -> bool:
-    """Whether a talk may begin with ``before`` and go on with ``exchanges``: one person, and nothing misunderstood."""
-    named = sum(any(_TELLS_NAME.search(said) for said, _ in part) for part in (before, exchanges))
-    short = _letters(before) <= LONGEST_OPENING and _letters([*before, *exchanges]) <= LONGEST_TALK
-    return short and named < 2 and not _LEANS.match(exchanges[0][0])
+    """Whether a talk may begin with ``before`` and go on with ``exchanges``: one person, nothing out of place."""
+    if _GREETS.match(exchanges[0][1]) or _TAKES_LEAVE.search(before[-1][1]):
+        return False
+    if any(_LOOKS_BACK.search(said) for said, _ in exchanges) or (_names_user(before) and _names_user(exchanges)):
+        return False
+    return _letters(before) <= LONGEST_OPENING and _letters([*before, *exchanges]) <= LONGEST_TALK
 
 
 def _conversation(kind: str, exchanges: Iterable[Exchange]) -> Conversation:
@@ -148,12 +157,12 @@ def conversations(
         if kind == "drills":
             yield drill_sets.drill(rng, pages)
             continue
-        exchanges = _exchanges(kind, rng, common)
+        exchanges, leans = _exchanges(kind, rng, common)
         if rng.random() < CHANGE_SHARE:
             for _ in range(rng.choice(CHANGES)):
-                before = _exchanges(rng.choice(SHORT_KINDS), rng, common)
-                if _fits_before(before, exchanges):
-                    exchanges = [*before, *exchanges]
+                before, leans_too = _exchanges(rng.choice(SHORT_KINDS), rng, common)
+                if not leans and _fits_before(before, exchanges):
+                    exchanges, leans = [*before, *exchanges], leans_too
         yield _conversation(kind, exchanges)
 
 

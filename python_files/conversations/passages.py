@@ -19,13 +19,14 @@ from conversations.everyday import (
     Exchange,
     Question,
     ask,
-    is_held_out,
+    ask_later,
     question_of,
     read_entries,
     texts_of,
-    with_question,
 )
+from conversations.phrasings import is_held_out
 from conversations.templates import draw_slots, fill
+from conversations.typed import with_question
 
 FACTS_DRAWN = (1, 2, 2, 3, 3, 4)
 LEFT_OUT_SHARE = 0.18  # of the questions are about a fact that was left out
@@ -117,7 +118,7 @@ def put_together(passage: Passage, rng: random.Random, turns: int) -> list[Excha
             asked.append(said.pop())
     sentences = [fill(rng.choice(texts), values, rng) for texts in (passage.openings, *(v.say for v in versions))]
     text = re.sub(r" *\n *", "\n", " ".join(sentences))
-    found = [ask(question, values, rng) for question in asked]
+    found = [(ask_later if i else ask)(question, values, rng) for i, question in enumerate(asked)]
     if passage.replies:
         return [(text, fill(rng.choice(passage.replies), values, rng)), *found]
     return [(with_question(text, found[0][0], rng), found[0][1]), *found[1:]]

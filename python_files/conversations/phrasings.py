@@ -4,6 +4,7 @@ A question decides its answer to the letter: every line of a table is ``answer <
 so that there are many wordings of both and still one right answer. What stands behind ``~`` is never trained on.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,12 @@ You are good at this. {0} | Thank you. {0}
 ~ I would like to know something. {0} | {0}
 """
 PLAIN_SHARE = 0.7  # of the questions stand alone
+HELD_OUT_SHARE = 0.05  # of the wordings of each question, and of the scenes: never trained on
+
+
+def is_held_out(text: str, share: float = HELD_OUT_SHARE) -> bool:
+    """Whether a wording or the name of a scene is kept out of training: by its hash, so always the same."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") < share * 2**32
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from functools import cache
 import yaml
 
 from artifacts import course_root
-from conversations.everyday import FOLDER, Exchange, as_typed, texts_of
+from conversations.everyday import FOLDER, Exchange, texts_of
 from conversations.templates import draw_slots, fill, plural
+from conversations.typed import as_typed
 
 KINDS = ("plot", "joke", "poem", "riddle", "describe")
 WITH_TOPIC = {"plot": 0.8, "joke": 0.3, "poem": 0.75}  # how often a request names what it should be about

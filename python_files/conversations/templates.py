@@ -197,29 +197,28 @@ def draw_slots(slots: Mapping, rng: random.Random) -> dict:
 
     A slot is declared as ``person``, ``man``, ``woman``, ``surname``, ``day`` or ``month``, as a range of whole
     numbers (``2-9``), or as a list of values. ``one, other: [[a, b], …]`` declares slots whose values go together.
-    Two slots of one entry get different values, as far as their lists allow it.
+    Lists and names give two slots of one entry different values, as far as they can. Ranges may not: 7 + 7 is a sum.
 
     Raises:
         TemplateError: a declaration is none of these.
     """
     values: dict = {"_words": rng.random() < WORDS_SHARE}
     for name, kind in slots.items():
+        taken = {str(value) for value in values.values()}
         if isinstance(kind, list) and kind:
-            if "," in name:
-                values.update(zip([key.strip() for key in name.split(",")], by_rank(kind, rng), strict=True))
-                continue
-            value = by_rank(kind, rng)
+            keys = [key.strip() for key in name.split(",")]
             for _ in range(20):
-                if value not in values.values():
+                drawn = by_rank(kind, rng)
+                if taken.isdisjoint(map(str, drawn if "," in name else [drawn])):
                     break
-                value = by_rank(kind, rng)
-        elif kind in PEOPLE:
-            taken = {str(value) for value in values.values()}
+            values.update(zip(keys, drawn if "," in name else [drawn], strict=True))
+            continue
+        if kind in PEOPLE:
             value = draw_person(kind, rng)
             while str(value) in taken:
                 value = draw_person(kind, rng)
         elif kind in CALENDAR:
-            value = rng.choice([value for value in CALENDAR[kind] if value not in values.values()])
+            value = rng.choice([value for value in CALENDAR[kind] if value not in taken])
         elif isinstance(kind, str) and (found := _RANGE.fullmatch(kind)):
             value = rng.randint(int(found[1]), int(found[2]))
         else:
@@ -262,9 +261,8 @@ def _slot(expression: str) -> Part:
 
     def text_of(values: Mapping, rng: random.Random) -> str:
         value = value_of(values)
-        if isinstance(value, int) and not functions:
-            return _number(value, values)
-        text = str(value)
+        in_words = isinstance(value, int) and filters in ([], ["cap"])
+        text = _number(value, values) if in_words else str(value)
         for function in functions:
             text = function(text)
         return text

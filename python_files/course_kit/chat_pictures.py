@@ -47,13 +47,13 @@ def confidence_picture(
         tokens: the answer's tokens as text.
         rivals: for each of them the best of the others, as (text, chance).
     """
-    figure, axes = plt.subplots(figsize=(max(6.0, 0.75 * len(tokens)), 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(min(8.4, max(6.0, 0.75 * len(tokens))), 3.2), layout="constrained")
     places = range(len(tokens))
     axes.bar([i - 0.2 for i in places], chances, width=0.4, color="tab:blue", label="said")
     axes.bar([i + 0.2 for i in places], [c for _, c in rivals], width=0.4, color="#b8b8b8", label="best of the others")
     for i, (text, chance) in enumerate(rivals):
         if chance > 0.02:  # the name of a lower bar would lie on its foot
-            axes.text(i + 0.2, chance + 0.01, shown(text), ha="center", va="bottom", fontsize=9)
+            axes.text(i + 0.2, chance + 0.02, shown(text), ha="center", va="bottom", rotation=90)
     axes.set(
         xticks=places,
         xticklabels=map(shown, tokens),
@@ -61,6 +61,8 @@ def confidence_picture(
         yticks=(0, 0.25, 0.5, 0.75, 1),
         ylabel="probability",
     )
+    if len(tokens) > 8:  # the names would touch
+        axes.tick_params(axis="x", rotation=45)
     axes.set_title(title, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(ncols=2, loc="upper center", frameon=False)

@@ -10,87 +10,96 @@ from matplotlib.patches import FancyBboxPatch
 
 # Each folder's colour, and where its part of the way lies: left, bottom, width, height.
 FOLDERS = {
-    "1_Tokenizer": ("#e3b04b", (0.0, 3.1, 6.0, 1.75)),
-    "2_Pretraining_Data": ("#6a9bd1", (2.15, 5.55, 3.85, 2.05)),
-    "3_Model_Pipeline": ("#9a86bd", (9.15, 5.55, 2.2, 2.05)),
-    "4_Pretraining": ("#7fbf8e", (6.45, 5.55, 2.25, 2.05)),
-    "5_SFT_Data": ("#5fb3b3", (0.0, 0.35, 6.0, 2.05)),
-    "6_SFT_Training": ("#dd8866", (6.45, 0.35, 2.25, 2.05)),
-    "7_Sampling": ("#cf7f9f", (9.15, 0.35, 2.2, 2.05)),
+    "1_Tokenizer": ("#e3b04b", (0.0, 3.85, 6.0, 2.2)),
+    "2_Pretraining_Data": ("#6a9bd1", (2.15, 7.0, 3.85, 2.65)),
+    "3_Model_Pipeline": ("#9a86bd", (9.05, 7.0, 2.4, 2.65)),
+    "4_Pretraining": ("#7fbf8e", (6.4, 7.0, 2.25, 2.65)),
+    "5_SFT_Data": ("#5fb3b3", (0.0, 0.25, 6.0, 2.65)),
+    "6_SFT_Training": ("#dd8866", (6.4, 0.25, 2.25, 2.65)),
+    "7_Sampling": ("#cf7f9f", (9.05, 0.25, 2.4, 2.65)),
 }
-# What is there at each place: its middle, its width, its name, and an example or a word about it.
+# What is there at each place: its middle, its size, its name, and an example or a word about it.
 PLACES = [
-    (0.85, 6.4, 1.6, "books", "as volunteers\ntyped them"),
-    (3.15, 6.4, 1.6, "clean text", "The cat sat on\nthe mat, and …"),
-    (5.05, 6.4, 1.5, "token ids", "14, 1, 6, 4, 7, …\nin .npy shards"),
-    (7.57, 6.4, 1.85, "pretrained model", "writes on where\na text stops"),
-    (10.25, 6.4, 1.8, "empty model", "every part, and\nnothing learned"),
-    (3.0, 3.88, 5.6, "tokenizer", "The | cat | sat | on | the | mat | ,   ⇄   14, 1, 6, 4, 7, 3, 8"),
-    (1.5, 1.2, 2.6, "conversations", "Who sat on the mat?\nThe cat."),
-    (4.55, 1.2, 2.4, "masked rows", "… mat ? The cat .\nonly the answer is learned"),
-    (7.57, 1.2, 1.85, "chat model", "answers what\nit is asked"),
-    (10.25, 1.2, 1.8, "answers", "in the terminal\nor the browser"),
+    ((0.85, 8.05), (1.7, 1.8), "books", "as volunteers\ntyped them"),
+    ((3.12, 8.05), (1.7, 1.8), "clean text", "The cat\nsat on the\nmat, and …"),
+    ((5.1, 8.05), (1.6, 1.8), "token ids", "14, 1, 6, …\nin .npy\nshards"),
+    ((7.52, 8.05), (1.95, 1.8), "pretrained\nmodel", "continues\na text"),
+    ((10.25, 8.05), (2.1, 1.8), "empty model", "every part,\nnothing learned"),
+    ((3.0, 4.72), (5.6, 1.4), "tokenizer", "The | cat | sat | on | the | mat | ,\n⇄   14, 1, 6, 4, 7, 3, 8"),
+    ((1.45, 1.3), (2.6, 1.8), "conversations", "Who sat on\nthe mat?\nThe cat."),
+    ((4.6, 1.3), (2.5, 1.8), "masked rows", "… mat ? The cat .\nonly the answer\nis learned"),
+    ((7.52, 1.3), (1.95, 1.8), "chat model", "answers what\nit is asked"),
+    ((10.25, 1.3), (2.1, 1.8), "answers", "in the terminal\nor the browser"),
 ]
 # Arrows from one point to another.
 ARROWS = [
-    ((1.67, 6.4), (2.33, 6.4)), ((3.97, 6.4), (4.28, 6.4)), ((5.82, 6.4), (6.62, 6.4)), ((9.33, 6.4), (8.52, 6.4)),
-    ((0.85, 5.75), (0.85, 4.85)), ((5.05, 4.87), (5.05, 5.55)), ((4.55, 3.1), (4.55, 2.4)),
-    ((2.82, 1.2), (3.33, 1.2)), ((5.77, 1.2), (6.62, 1.2)), ((7.57, 5.55), (7.57, 2.4)), ((8.52, 1.2), (9.33, 1.2)),
+    ((1.72, 8.05), (2.25, 8.05)), ((3.99, 8.05), (4.28, 8.05)), ((5.92, 8.05), (6.52, 8.05)),
+    ((9.18, 8.05), (8.52, 8.05)), ((0.85, 7.13), (0.85, 6.05)), ((5.1, 6.07), (5.1, 7.0)), ((4.6, 3.85), (4.6, 2.9)),
+    ((2.77, 1.3), (3.33, 1.3)), ((5.87, 1.3), (6.52, 1.3)), ((7.52, 7.0), (7.52, 2.9)), ((8.52, 1.3), (9.18, 1.3)),
 ]  # fmt: skip
 # Words beside arrows.
-NOTES = [(1.0, 5.2, "a sample of them"), (5.2, 5.2, "cuts and numbers"), (4.7, 2.65, "the same cuts"),
-         (7.72, 3.95, "its weights are where\nfine-tuning begins")]  # fmt: skip
+NOTES = [(1.0, 6.55, "a sample\nof them"), (5.25, 6.5, "cuts and\nnumbers"), (4.75, 3.38, "the same cuts"),
+         (7.67, 5.0, "its weights are\nwhere fine-tuning\nbegins")]  # fmt: skip
 INK = "#333333"
+# Light colours for ids, such that tokens side by side in the first page's sentence are easy to tell apart.
+SHADES = ["#fd9a8f", "#ffed6f", "#8bcb8b", "#ffffb3", "#ffd6ae", "#fdb462", "#80b1d3", "#d0a3d1", "#dcd0e6", "#b3de69",
+          "#ccebc5", "#ffc1c0", "#c0a29c", "#f0b4dd", "#8dd3c7", "#c5e9ef"]  # fmt: skip
 
 
 def way_picture() -> None:
     """Draws the whole way from books to answers, with the seven folders at their places."""
-    figure, axes = plt.subplots(figsize=(11.5, 6.9), layout="constrained")
+    _, axes = plt.subplots(figsize=(8.2, 7.0), layout="constrained")
     for name, (colour, (left, bottom, width, height)) in FOLDERS.items():
         _box(axes, left, bottom, width, height, colour, alpha=0.28)
-        axes.text(left + 0.12, bottom + height - 0.24, name, va="center", fontsize=10.5, weight="bold", color=INK)
-    for middle, height, width, name, about in PLACES:
-        _box(axes, middle - width / 2, height - 0.65, width, 1.3 if "\n" in about else 1.0, "white", edge="#999999")
-        top = height + (0.32 if "\n" in about else 0.1)
-        axes.text(middle, top, name, ha="center", va="center", fontsize=11, weight="bold", color=INK)
-        axes.text(middle, top - 0.26, about, ha="center", va="top", fontsize=9, color=INK, linespacing=1.25)
+        axes.text(left + 0.12, bottom + height - 0.36, name, va="center", fontsize=11.5, weight="bold", color=INK)
+    for (middle, centre), (width, height), name, about in PLACES:
+        _box(axes, middle - width / 2, centre - height / 2, width, height, "white", edge="#999999")
+        lines = name.count("\n") + about.count("\n") + 2
+        top = centre + 0.15 * lines + 0.05
+        axes.text(middle, top, name, ha="center", va="top", fontsize=11.5, weight="bold", color=INK)
+        under = top - 0.33 * (name.count("\n") + 1) - 0.05
+        axes.text(middle, under, about, ha="center", va="top", fontsize=10.5, color=INK)
     for start, end in ARROWS:
         axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.6, "shrinkA": 0})
     for x, y, words in NOTES:
-        axes.text(x, y, words, va="center", fontsize=9, style="italic", color="#666666")
-    axes.set(xlim=(-0.1, 11.45), ylim=(0.2, 7.75))
+        axes.text(x, y, words, va="center", fontsize=10.5, style="italic", color="#666666")
+    axes.set(xlim=(-0.05, 11.5), ylim=(0.2, 9.7))
     axes.axis("off")
 
 
-def token_rows(rows: Sequence[tuple[str, Sequence[object], Sequence[str]]]) -> None:
+def token_rows(rows: Sequence[tuple[str, Sequence[object], Sequence[int]]]) -> None:
     """Draws rows of boxes, one box a token, so that what stands below each other belongs together.
 
+    The rows are cut into two halves, one below the other, so that the text is large enough on a small screen.
+
     Args:
-        rows: for each its label, what is written in its boxes, and the boxes' colours.
+        rows: for each its label, what is written in its boxes, and the ids that say which boxes have one colour.
     """
-    columns = max(len(cells) for _, cells, _ in rows)
-    _, axes = plt.subplots(figsize=(11, 0.5 * len(rows) + 0.15), layout="constrained")
-    for number, (label, cells, colours) in enumerate(rows):
-        axes.text(-0.15, -number, label, ha="right", va="center", fontsize=10, color=INK)
-        for column, (text, colour) in enumerate(zip(cells, colours, strict=True)):
-            _box(axes, column + 0.05, -number - 0.36, 0.9, 0.72, colour)
+    half = -(-max(len(cells) for _, cells, _ in rows) // 2)
+    _, axes = plt.subplots(figsize=(7.6, 0.84 * len(rows) + 0.4), layout="constrained")
+    for number, (label, cells, ids) in enumerate(rows):
+        for column, (text, id) in enumerate(zip(cells, ids, strict=True)):
+            left, top = column % half, number + (len(rows) + 0.6) * (column // half)
+            if left == 0:
+                axes.text(-0.12, -top, label, ha="right", va="center", fontsize=12, color=INK)
+            _box(axes, left + 0.05, -top - 0.38, 0.9, 0.76, SHADES[int(id) % len(SHADES)])
             shown = str(text).replace(" ", "␣")
-            axes.text(column + 0.5, -number, shown, ha="center", va="center", fontsize=9.5, family="monospace")
-    axes.set(xlim=(-0.08 * columns - 0.15, columns), ylim=(-len(rows) + 0.45, 0.5))
+            axes.text(left + 0.5, -top, shown, ha="center", va="center", fontsize=13, family="monospace")
+    axes.set(xlim=(-1.35, half), ylim=(-2 * len(rows) - 0.1, 0.5))
     axes.axis("off")
 
 
 def chances_picture(tables: dict[str, np.ndarray], tokens: Sequence[str]) -> None:
     """Draws tables of chances side by side: a row for the token that was read, a column for the one to come."""
     names = [token.replace(" ", "␣") for token in tokens]
-    figure, panes = plt.subplots(1, len(tables), figsize=(11, 5.6), sharey=True, layout="constrained", squeeze=False)
+    figure, panes = plt.subplots(1, len(tables), figsize=(8.5, 4.6), sharey=True, layout="constrained", squeeze=False)
     for axes, (title, table) in zip(panes[0], tables.items(), strict=True):
         image = axes.imshow(table, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # pale ones are to be seen too
         axes.set_title(title, fontsize=11)
-        axes.set_xticks(range(len(names)), names, rotation=90, family="monospace", fontsize=9)
-        axes.set_yticks(range(len(names)), names, family="monospace", fontsize=9)
-        axes.set_xlabel("the token that comes next")
-    panes[0, 0].set_ylabel("the token that was read")
+        axes.set_xticks(range(len(names)), names, rotation=90, family="monospace", fontsize=10)
+        axes.set_yticks(range(len(names)), names, family="monospace", fontsize=10)
+        axes.set_xlabel("the token that comes next", fontsize=11)
+    panes[0, 0].set_ylabel("the token that was read", fontsize=11)
     figure.colorbar(image, ax=panes[0].tolist(), shrink=0.75, label="probability")
 
 
