@@ -64,8 +64,8 @@ def test_small_numbers_are_words_or_digits_in_the_whole_talk():
 
 
 def test_articles_and_plurals():
-    nouns = ("apple", "unicorn", "hour", "European car", "umbrella", "one-way street", "horse")
-    assert [with_article(noun).split()[0] for noun in nouns] == ["an", "a", "an", "a", "an", "a", "a"]
+    nouns = ("apple", "unicorn", "hour", "European car", "umbrella", "one-way street", "horse", "x-ray", "N", "u")
+    assert " ".join(with_article(noun).split()[0] for noun in nouns) == "an a an a an a a an an a"
     nouns = ("box", "city", "day", "tomato", "wife", "cup of tea", "swimming pool")
     plurals = ["boxes", "cities", "days", "tomatoes", "wives", "cups of tea", "swimming pools"]
     assert [plural(noun) for noun in nouns] == plurals

@@ -43,7 +43,7 @@ _BAR = re.compile(r"\|(?![^{}]*\})")  # between two alternatives, not before a f
 _TERM = re.compile(r"\s*([-+*])\s*")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _VOWEL_SOUND = re.compile(
-    r"(?!uni|eu|one\b|use|ufo|utensil)[aeiou]|hour|honest|heir|[fhlmnrsx]-|(?:mp|sms|x-ray)", re.I
+    r"(?!uni|eu|u\b|one\b|use|ufo|utensil)[aeiou]|hour|honest|heir|[fhlmnrsx]\b|(?:mp|sms)", re.I
 )
 
 
