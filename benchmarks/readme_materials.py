@@ -47,7 +47,7 @@ def collect(preset: str, folder: Path) -> None:
             shutil.copyfile(made / source, folder / f"{name}.{end}")
             print(f"{name}.{end}  from {artifacts.relative(made / source)}")
     pictures.way_picture()
-    plt.savefig(folder / "the_way.png", dpi=110)
+    plt.savefig(folder / "the_way.png", dpi=150)
     print("the_way.png")
 
 
