@@ -304,6 +304,11 @@ def test_a_second_question_about_a_table_names_a_thing():
              "answer": ["{day}, {place}."], "rows": [["Monday", "first"], ["Tuesday", "second"]]}  # fmt: skip
     (question,) = everyday.table_of(table)
     assert question.follow and all("{day}" in text for text in question.follow)
+    talks = [everyday.about_facts(question, random.Random(seed)) for seed in range(200)]
+    pairs = [(first[0], second[0]) for first, *rest in talks for second in rest]
+    assert pairs and not [
+        pair for pair in pairs for day in ("monday", "tuesday") if "\n".join(pair).lower().count(day) > 1
+    ]
     clauses = {**table, "columns": ["do"], "ask": ["How do I {do}?"], "answer": ["So."],
                "rows": [["catch a train"], ["boil an egg"]]}  # fmt: skip
     assert next(everyday.table_of(clauses)).follow == ()

@@ -261,11 +261,10 @@ def about_facts(question: Question, rng: random.Random) -> list[Exchange]:
     found = [_ask(question, wording, values, rng)]
     # "And seven?" goes on from "What comes after six?", not from "Is Monday a month or a day?".
     if question.follow and wording.count("{") == 1 and " or " not in wording and rng.random() < 0.2:
-        others = draw_slots(question.slots, rng)
-        if others != values:
-            found.append(
-                (fill(rng.choice(question.follow), others, rng), fill(rng.choice(question.answers), others, rng))
-            )
+        others, follow = draw_slots(question.slots, rng), rng.choice(question.follow)
+        (slot,) = re.findall(r"\{(\w+)", follow)
+        if others[slot] != values[slot]:
+            found.append((fill(follow, others, rng), fill(rng.choice(question.answers), others, rng)))
     return found
 
 

@@ -45,7 +45,7 @@ FRAMES = (
     "{text}\n\nAnswer this: {question}", "{text}\n\n\n{question}", "{text} According to the text, {asked}",
     "{text}\n\nAccording to the text, {asked}", "{text} In this text, {asked}",
     "According to this text, {asked}\n\n{text}", "{text}\n\nFrom this, tell me: {question}",
-    "From this, tell me: {question} {text}", "From the text, {asked} {text}", "{text} From what I wrote, {asked}",
+    "From this, tell me: {question} {text}", "From the text, {asked} {text}", "{text} From this text, {asked}",
     "{text} What does the text say: {question}", "Tell me from this text: {question}\n\n{text}",
 )  # fmt: skip
 FRAMES_BEHIND = tuple(frame for frame in FRAMES if re.search(r"\{text.*\{(question|asked)", frame, re.S))
