@@ -238,6 +238,7 @@ def test_what_is_added_fits_what_is_said():
     for text, never in (
         ("ur stupid", r"pl(ea)?s|\?|^\w+[, ] ?ur"),  # a statement
         ("Have a great day!", r"pl(ea)?s|\?|, have"),
+        ("What is a bee? I'm Ann.", r"\?$|\?!"),
         ("What a surprise!", r"\?|, what"),
         ("please tell me a joke", r"please.*pl(ea)?s"),
         ("Is it bad?", r"pl(ea)?s|!$(?<!\?!)"),

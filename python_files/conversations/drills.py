@@ -187,7 +187,7 @@ def with_passage(kind: str, draw: Draw, turns: int) -> Conversation:
             del draw.phrasings[len(texts) // 2 :]
             asked = kind if last and kind != "follow_up" else draw.one(offered)
             question, answer = _ask_fact(asked, facts, draw, last)
-            if question not in texts:
+            if {question.lower(), answer.lower()}.isdisjoint(map(str.lower, texts)):
                 break
         texts += [question, answer]
     texts[0] = f"{text}\n{texts[0]}"
