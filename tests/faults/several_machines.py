@@ -88,6 +88,7 @@ def start(host: int, data: Path, folder: Path, nodes: str) -> subprocess.Popen:
     words += ["--rdzv-id", "full", "--rdzv-endpoint", f"{ADDRESSES[0]}:29500", "--local-addr", ADDRESSES[host]]
     words += ["--rdzv-conf", f"is_host={1 - host}", "train.py", str(data), str(folder), *map(str, RUN)]
     surroundings = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
+    surroundings["GLOO_SOCKET_IFNAME"] = "eth0"  # else gloo may take the address of localhost
     with open(f"{folder}.txt", "a", encoding="utf-8") as said:
         return subprocess.Popen(words, cwd=CODE, env=surroundings, stdout=said, stderr=said)
 
