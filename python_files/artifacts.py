@@ -183,11 +183,12 @@ def read_manifest(preset: str, phase: str) -> dict:
         raise MissingArtifact(f"Missing {relative(path.parent)}: {_how_to_make(preset, phase)}.")
     try:
         manifest = read_json(path)
-        for entry in manifest["files"].values():
+        for name, entry in manifest["files"].items():
             if not isinstance(entry["sha256"], str):
                 raise TypeError
             entry["bytes"] = int(entry["bytes"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            (path.parent / name).resolve().is_file()  # raises an error for what can't be a name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise MissingArtifact(f"Damaged {relative(path)}: {_how_to_make(preset, phase)}.") from None
     return manifest
 

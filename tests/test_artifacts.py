@@ -114,6 +114,8 @@ DAMAGED = [
     "", "{", "[]", "null", '{"no": "files"}', '{"files": null}', '{"files": ["a.txt"]}', '{"files": {"a.txt": 1}}',
     '{"files": {"a.txt": {"bytes": 5}}}', '{"files": {"a.txt": {"bytes": "five", "sha256": ""}}}',
     '{"files": {"a.txt": {"bytes": 5, "sha256": null}}}', "[" * 100_000, "\x00", '{"files": {"a.txt": null}}',
+    '{"files": {"a.txt": {"bytes": 1e999, "sha256": ""}}}', '{"files": {"a\\u0000": {"bytes": 5, "sha256": ""}}}',
+    '{"files": {"%s": {"bytes": 5, "sha256": ""}}}' % ("a" * 5000),
 ]  # fmt: skip
 
 

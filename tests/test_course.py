@@ -44,8 +44,8 @@ def toy(tmp_path):
     (root / "python_files").mkdir(parents=True)
     for name in ("course.py", "requirements.txt"):
         shutil.copy(ROOT / name, root)
-    kit = ROOT / "python_files" / "course_kit"
-    shutil.copytree(kit, root / "python_files" / "course_kit", ignore=shutil.ignore_patterns("__pycache__"))
+    for room in ("python_files/course_kit", "python_files/books"):
+        shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("artifacts.py", "presets.py"):
         shutil.copy(ROOT / "python_files" / name, root / "python_files")
 

@@ -119,6 +119,12 @@ def test_what_is_null_or_absent_is_read_as_transformers_reads_it(tmp_path, chang
     assert (from_huggingface(tmp_path, context_length=64)(ids) - theirs).abs().max() < 1e-3
 
 
+def test_a_giant_width_of_a_head_is_refused_before_anything_is_built(tmp_path):
+    published(tmp_path)
+    told_otherwise(tmp_path, {"head_dim": 4_194_304, "max_position_embeddings": 4_194_304})
+    refused(tmp_path, r"by its config\.json it should be")
+
+
 def test_a_null_head_dim_is_the_models_width_shared_by_its_heads(tmp_path):
     published(tmp_path)
     told_otherwise(tmp_path, {"head_dim": None})

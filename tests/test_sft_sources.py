@@ -108,7 +108,9 @@ def test_trees_that_are_damaged_end():
     circle = [{"message_id": a, "parent_id": b, "text": "t", "role": "prompter", "lang": "en", "rank": None}
               for a, b in (("1", None), ("2", "1"), ("1", "2"))]  # fmt: skip
     assert list(adapters.oasst2(circle)) == ["two user turns in a row"]
-    assert list(adapters.oasst2([{"text": "t"}])) == ["columns are missing"]
+    assert list(adapters.oasst2([{"text": "t"}, None, 7])) == 3 * ["columns are missing"]
+    odd = [{**circle[0], name: [1]} for name in ("message_id", "parent_id", "role")]
+    assert list(adapters.oasst2(odd)) == 3 * ["columns of another type"]
 
 
 def test_configurations_are_found_without_the_page_too(tmp_path):
@@ -186,6 +188,9 @@ def test_the_hub_is_used_only_where_a_preset_or_a_folder_says_so(monkeypatch, mi
 
     assert [hub_for(PRESETS[name]) is None for name in ("tiny", "cpu", "full")] == [True, True, False]
     monkeypatch.setenv("COURSE_SFT_FOLDER", str(mirror))
+    assert hub_for(PRESETS["tiny"]).folder == str(mirror)
+    monkeypatch.setenv("HOME", str(mirror.parent))
+    monkeypatch.setenv("COURSE_SFT_FOLDER", f"~/{mirror.name}")
     assert hub_for(PRESETS["tiny"]).folder == str(mirror)
     monkeypatch.delenv("COURSE_SFT_FOLDER")
     monkeypatch.setenv("COURSE_SFT", "hub")

@@ -68,6 +68,35 @@ def test_another_model_in_the_box_replaces_what_was_unpacked(box, shelf, tmp_pat
     assert torch.equal(weight, other.embedding.weight.bfloat16().float())
 
 
+@pytest.mark.parametrize("told", [None, "[]", "{}", '{"files": {}, "facts": {}}', '{"files": {}, "facts": []}'])
+def test_a_box_whose_manifest_is_damaged_is_one_line(box, shelf, told):
+    (box / "manifest.json").unlink()
+    if told is not None:
+        (box / "manifest.json").write_text(told, encoding="utf-8")
+    with pytest.raises(CourseError, match=r"Damaged .*manifest\.json: get the folder's files again") as caught:
+        trained_model.unpack()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("told", ["[]", "null", "{}", '{"files": 3}'])
+def test_an_unpacked_model_whose_manifest_is_damaged_is_unpacked_again(box, shelf, told):
+    manifest = trained_model.unpack().parent / "manifest.json"
+    manifest.write_text(told, encoding="utf-8")
+    trained_model.unpack()
+    assert json.loads(manifest.read_text(encoding="utf-8"))["made_from"]
+
+
+def test_another_tokenizer_in_the_box_is_unpacked_too(box, shelf):
+    unpacked = trained_model.unpack() / "tokenizer.json"
+    before = unpacked.stat().st_mtime_ns
+    told = json.loads((box / "manifest.json").read_text(encoding="utf-8"))
+    (box / "tokenizer.json").write_text((box / "tokenizer.json").read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    told["files"]["tokenizer.json"]["sha256"] = artifacts.sha256(box / "tokenizer.json")
+    (box / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    trained_model.unpack()
+    assert unpacked.stat().st_mtime_ns > before
+
+
 def test_an_unpacking_that_was_cut_short_is_done_again(box, shelf):
     folder = trained_model.unpack()
     (folder / "model.safetensors").unlink()
@@ -169,5 +198,5 @@ def test_chat_answers_in_a_clone_where_nothing_was_trained(tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert "comes with the course" in done.stdout and "lamp" in done.stdout.split("> ")[1]
+    assert "comes with the course" in done.stdout and "under the stairs" in done.stdout.split("> ")[1].lower()
     assert time.monotonic() - started < 60

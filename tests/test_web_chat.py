@@ -10,14 +10,14 @@ import pytest
 from small_chat import play, save_model, small_model, small_tokenizer
 
 from artifacts import CourseError
+from chat import generation, terminal
 from chat import page as chat_page
-from chat import terminal
 from chat.decoding import Settings
 from chat.session import ChatSession
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-LONG = 1900  # tokens: seconds of an answer, for what must happen while one is written
+LONG = 1900  # tokens of an answer: for what must happen while one is written, on fast machines too with ``slow``
 VALUES = {"system": "", "temperature": 0, "top_k": 0, "top_p": 1, "min_p": 0, "repetition_penalty": 1}
 VALUES |= {"max_new_tokens": 8, "seed": 1}
 
@@ -252,6 +252,18 @@ class Visitor:
         until(lambda: max(map(len, self.answers()), default=0) > n)
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """Some milliseconds more for each token."""
+    choose = generation.choose_tokens
+
+    def wait_and_choose(*args, **options):
+        time.sleep(0.004)
+        return choose(*args, **options)
+
+    monkeypatch.setattr(generation, "choose_tokens", wait_and_choose)
+
+
 def until(true, seconds=60):
     end = time.monotonic() + seconds
     while not true():
@@ -259,7 +271,7 @@ def until(true, seconds=60):
         time.sleep(0.05)
 
 
-def test_a_question_is_answered_piece_by_piece_stopped_and_asked_again(browser, page):
+def test_a_question_is_answered_piece_by_piece_stopped_and_asked_again(browser, page, slow):
     visitor = Visitor(browser, page.url)
     visitor.set("max_new_tokens", LONG)
     visitor.ask("the mill")
@@ -356,7 +368,7 @@ def test_the_page_fills_the_window_and_no_more(browser, page, width):
     visitor.tab.close()
 
 
-def test_two_tabs_at_once_and_one_that_is_closed_in_mid_answer(browser, page, monkeypatch):
+def test_two_tabs_at_once_and_one_that_is_closed_in_mid_answer(browser, page, monkeypatch, slow):
     monkeypatch.setattr(chat_page, "SECONDS_UNWATCHED", 1)
     first, second = Visitor(browser, page.url), Visitor(browser, page.url)
     first.set("max_new_tokens", LONG)

@@ -210,8 +210,10 @@ def oasst2(rows: Iterable[Row]) -> Iterator[Adapted]:
     """
     children: dict[str | None, list[Row]] = {}
     for row in rows:
-        if not {"message_id", "parent_id", "text", "role", "lang"} <= set(row):
+        if not isinstance(row, Mapping) or not {"message_id", "parent_id", "text", "role", "lang"} <= set(row):
             yield "columns are missing"
+        elif any(isinstance(row[name], list | dict) for name in ("message_id", "parent_id", "role")):
+            yield "columns of another type"
         elif row["lang"] != "en":
             yield "not in English"
         elif row.get("deleted"):

@@ -108,7 +108,7 @@ def mirror_folder() -> str | None:
     Raises:
         CourseError: there is no such folder.
     """
-    folder = os.environ.get("COURSE_SFT_FOLDER")
+    folder = os.path.expanduser(os.environ.get("COURSE_SFT_FOLDER") or "")
     if folder and not Path(folder).is_dir():
         raise CourseError(f"COURSE_SFT_FOLDER (--sft-folder) is {folder}: there is no such folder.")
     return folder or None

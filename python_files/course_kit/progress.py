@@ -29,8 +29,11 @@ class Progress:
 
     def draw(self) -> None:
         if self.terminal:
-            title = self.title.removesuffix(".ipynb")  # a line of 80 columns has room for little
-            line = f"{title}  cell {self.cell}/{self.cells}  {clock(self.seconds())}  {self.last}"
+            title = self.title.removesuffix(".ipynb")
+            if self.last:  # a line of 80 columns has room for little
+                line = f"{re.sub('[^ ]*/', '', title)}  {clock(self.seconds())}  {self.last}"
+            else:
+                line = f"{title}  cell {self.cell}/{self.cells}  {clock(self.seconds())}"
             self._write(line[: shutil.get_terminal_size().columns - 1])
 
     def _write(self, line: str, end: str = "") -> None:

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from artifacts import MADE_BY, CourseError, artifacts_root, read_json, relative
+from books.files import books_of, open_shelf
 from course_kit import doctor, rehearsal
 from course_kit.progress import clock
 from presets import Preset
@@ -85,11 +86,10 @@ def find_books(source: str) -> str:
     if source in ("packaged", "hf"):
         return source
     path = Path(source).expanduser().resolve()
-    if path.is_dir():
-        if next(path.iterdir(), None) is None:
-            raise CourseError(f"--books {source}: that folder is empty.")
-        return str(path)
-    if path.is_file() and zipfile.is_zipfile(path):
+    if path.is_dir() and next(path.iterdir(), None) is None:
+        raise CourseError(f"--books {source}: that folder is empty.")
+    if path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):
+        books_of(open_shelf(path))  # raises an error if no file in it can be a book
         return str(path)
     wrong = "neither a folder nor a zip file" if path.exists() else "no such folder or zip file"
     raise CourseError(f"--books {source}: {wrong}; it can also be 'packaged' (works offline) or 'hf'.")

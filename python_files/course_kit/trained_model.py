@@ -13,7 +13,7 @@ phase 7 and the chat work on a fresh clone:
 from pathlib import Path
 
 import artifacts
-from artifacts import phase_folder, read_json
+from artifacts import CourseError, phase_folder, read_json, relative
 from books import sources
 from books.shards import prepare_books
 from bpe_tokenizer import BPETokenizer
@@ -54,12 +54,19 @@ def unpack() -> Path:
         CourseError: the box is damaged, or can't be unpacked.
     """
     box = models.box_folder()
-    made_from = artifacts.sha256(box / "model.safetensors")
+    stored = [box / name for name in ("model.safetensors", "tokenizer.json")]
+    made_from = " ".join(artifacts.sha256(path) for path in stored if path.is_file())
     places = {phase: phase_folder(BOX, phase) for phase in ("sft", "pretrain")}
     if all(_is_from(folder, made_from) for folder in places.values()):
         return places["sft"] / "model"
     models.check_manifest(box)
-    facts = read_json(box / "manifest.json")["facts"]
+    try:
+        manifest = read_json(box / "manifest.json")
+        facts, known = dict(manifest["facts"]), "model.safetensors" in manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise CourseError(f"Damaged {relative(box / 'manifest.json')}: get the folder's files again.")
     model, tokenizer = from_huggingface(box), BPETokenizer.load(box)
     for phase, folder in places.items():
         artifacts.check_disk(folder, 4 * model.config.n_parameters + SPARE_BYTES)
@@ -95,8 +102,7 @@ def _is_from(folder: Path, origin: str) -> bool:
     """Whether a folder of ``artifacts/box/`` is finished and was made from these weights or this tokenizer."""
     try:
         manifest = read_json(folder / "manifest.json")
-    except (OSError, ValueError):
+        there = all((folder / name).is_file() for name in manifest["files"])
+        return there and origin in (manifest.get("made_from"), manifest.get("tokenizer"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return origin in (manifest.get("made_from"), manifest.get("tokenizer")) and not [
-        name for name in manifest["files"] if not (folder / name).is_file()
-    ]

@@ -228,7 +228,6 @@ def from_huggingface(folder: str | Path, context_length: int | None = None) -> G
         raise CourseError(f"{relative(folder)} {what} {odd[0]}{f' (and {len(odd) - 1} more)' * (len(odd) > 1)}.")
     with torch.device("meta"):  # shapes without memory: random weights would be replaced at once
         model = GPT(config)
-    model.rotary = RotaryEmbedding(config.head_width, config.context_length, config.rope_theta)
     weights = {names[other]: weight.float() for other, weight in loaded.items()}
     for name, expected in model.state_dict().items():
         if weights[name].shape != expected.shape:
@@ -238,6 +237,7 @@ def from_huggingface(folder: str | Path, context_length: int | None = None) -> G
             )
         if not bool(weights[name].isfinite().all()):
             raise CourseError(f"{relative(folder)}: {name} has a number that is infinite or none at all.")
+    model.rotary = RotaryEmbedding(config.head_width, config.context_length, config.rope_theta)
     model.load_state_dict(weights, assign=True)
     return model.eval()
 
