@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The course in one command: `python course.py run`, `report`, `check`, `progress`, `test`, `lab`, `chat` or `doctor`.
+"""The course in one command: `course.py run`, `report`, `status`, `check`, `progress`, `test`, `lab`, `chat`, `doctor`.
 
 It needs Python 3.11 or newer and nothing else. What the course needs besides (requirements.txt) it
 installs once into the folder .venv beside this file, unless the Python that runs it has all of that.
@@ -264,6 +264,7 @@ def make_parser():
     chat.add_argument("--load", metavar="FILE", help="take up a conversation that /save wrote")
     doctor = commands.add_parser("doctor", help="hardware, versions, disk, and what is made", allow_abbrev=False)
     doctor.add_argument("--preset", help="tell what this preset costs here, too: trains a few steps")
+    commands.add_parser("status", help="what is made, and how to go on", allow_abbrev=False)
     return parser
 
 
@@ -357,10 +358,12 @@ def chat_command(options):
 
 def doctor_command(options):
     """Says what is there. Installs nothing: where the environment is missing, it says that."""
-    if options.preset:
-        check_preset(options.preset)
     python = course_python() if os.environ.get("COURSE_PYTHON") else ready_python() or sys.executable
     command = [python, "-m", "course_kit.doctor", "--requirements", REQUIREMENTS]
+    if getattr(options, "command", "") == "status":
+        become([*command, "--made"])
+    if options.preset:
+        check_preset(options.preset)
     become(command + (["--preset", options.preset] if options.preset else []))
 
 
@@ -387,6 +390,7 @@ def main(arguments):
         options, further = parser.parse_known_args(arguments)
         commands = {"run": run_command, "report": report_command, "test": test_command, "lab": lab_command}
         commands.update(check=check_command, progress=check_command, chat=chat_command, doctor=doctor_command)
+        commands["status"] = doctor_command
         passes_on = options.command in ("test", "lab")
         if further and not passes_on:
             parser.error("unrecognized arguments: {}".format(" ".join(further)))

@@ -36,6 +36,19 @@ def test_doctor_tells_the_machine_and_what_is_made_at_once(course):
     assert "Training a few steps" not in done.stdout, "only --preset may take time"
 
 
+def test_status_tells_what_is_made_and_how_to_go_on(course):
+    done = course("status")
+    assert done.returncode == 0 and done.stdout.rstrip().endswith("To begin: python course.py run"), done.stderr
+    for phase in ("tokenizer", "books"):
+        folder = artifacts.phase_folder("cpu", phase)
+        (folder / "a.txt").write_text("a", encoding="utf-8")
+        artifacts.finish(folder, ["a.txt"])
+    (artifacts.phase_folder("cpu", "pretrain") / "log.csv").write_text("step", encoding="utf-8")
+    told = course("status").stdout
+    assert "unfinished" in told and "tiny              nothing yet" in told and "Disk" not in told
+    assert told.rstrip().endswith("To go on with cpu: python course.py run --preset cpu --from 4_Pretraining")
+
+
 def test_doctor_loads_nothing_large():
     code = REPORT + "); sys.exit('torch' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "python_files")}

@@ -217,6 +217,17 @@ def made() -> Iterator[str]:
             yield f"{preset if number == 0 else '':<16}  {phase:<9}  {size_shown:>9}  {when:<16}  {notebooks}"
 
 
+def go_on() -> Iterator[str]:
+    """For each preset that was begun and isn't finished, the command that goes on with it; or how to begin."""
+    if not folder_bytes(artifacts.artifacts_root()):
+        yield "To begin: python course.py run"
+    for preset in presets.PRESETS:
+        states = {notebooks: phase_state(preset, phase) for phase, notebooks in artifacts.MADE_BY.items()}
+        unfinished = [notebooks for notebooks, (_, when) in states.items() if when in UNFINISHED]
+        if unfinished and any(size for size, _ in states.values()):
+            yield f"To go on with {preset}: python course.py run --preset {preset} --from {unfinished[0]}"
+
+
 def run_module(name: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess:
     """Runs a file of ``python_files`` that has a command line, such as "course_kit.preflight", in its own process."""
     folders = [str(artifacts.course_root() / "python_files"), os.environ.get("PYTHONPATH")]
@@ -250,7 +261,7 @@ def report(requirements: Path, preset: str | None = None) -> None:
     for heading, text in machine(requirements):
         print(f"{heading:<10}{text}")
     print()
-    print("\n".join(made()), flush=True)
+    print("\n".join([*made(), *go_on()]), flush=True)
     if preset:
         print(f"\nTraining a few steps of {preset} ...", flush=True)
         print(cost(preset), flush=True)
@@ -266,5 +277,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Say what this machine has and what of the course is made.")
     parser.add_argument("--requirements", type=Path, required=True, help="requirements.txt")
     parser.add_argument("--preset", help="tell what this preset costs here, too")
+    parser.add_argument("--made", action="store_true", help="only what is made, and how to go on")
     options = parser.parse_args()
-    report(options.requirements, options.preset)
+    if options.made:
+        print("\n".join([*made(), *go_on()]))
+    else:
+        report(options.requirements, options.preset)
