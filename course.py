@@ -329,6 +329,10 @@ def test_command(arguments):
 
 def lab_command(arguments):
     """Opens Jupyter Lab on the course, with notebooks running in the course's own Python."""
+    if "--preset" in arguments[:-1]:  # Jupyter has none; pages go by the variable
+        at = arguments.index("--preset")
+        check_preset(arguments[at + 1])
+        os.environ["COURSE_PRESET"], arguments = arguments[at + 1], arguments[:at] + arguments[at + 2 :]
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if not any(argument.endswith(".ipynb") for argument in arguments):

@@ -99,8 +99,7 @@ def test_bad_input_is_one_line_and_makes_nothing(course, toy, arguments, expecte
 
 def test_no_arguments_shows_the_commands(course):
     done = course()
-    assert done.returncode == 0
-    assert all(name in done.stdout for name in ("run", "test", "lab", "chat", "doctor"))
+    assert done.returncode == 0 and all(name in done.stdout for name in ("run", "test", "lab", "chat", "doctor"))
 
 
 def test_tests_run_from_anywhere_in_the_python_that_is_there(course, tmp_path, monkeypatch):
@@ -269,7 +268,8 @@ def test_an_environment_without_pip_gets_one_or_says_so(command, monkeypatch, co
 
 def test_lab_opens_the_first_page_and_runs_as_root(command, monkeypatch):
     seen = []
-    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "")  # set by the command, and taken back by the test
+    for name in ("JUPYTER_CONFIG_PATH", "COURSE_PRESET"):  # set by the command, and taken back by the test
+        monkeypatch.setenv(name, "")
     monkeypatch.setattr(command, "become", seen.append)
     monkeypatch.setattr(command, "course_python", lambda: "python")
     monkeypatch.setattr(command.os, "geteuid", lambda: 0, raising=False)
@@ -278,8 +278,8 @@ def test_lab_opens_the_first_page_and_runs_as_root(command, monkeypatch):
     assert (command.ROOT / command.FIRST_PAGE).is_file()
     assert (Path(os.environ["JUPYTER_CONFIG_PATH"]) / "labconfig" / "page_config.json").is_file()
     monkeypatch.setattr(command.os, "geteuid", lambda: 1000, raising=False)
-    command.lab_command(["mine.ipynb"])
-    assert "--allow-root" not in seen[1] and seen[1][-1] == "mine.ipynb"
+    command.lab_command(["mine.ipynb", "--preset", "cpu"])
+    assert "--allow-root" not in seen[1] and seen[1][-1] == "mine.ipynb" and os.environ["COURSE_PRESET"] == "cpu"
 
 
 def test_phases_and_notebooks_are_chosen_in_order(toy):
