@@ -140,3 +140,13 @@ def test_a_training_that_stops_is_its_one_line():
     cell = new_code_cell("trainer.run()")
     assert runner.explain(error, cell) == "pretrain/ holds another run: delete it."
     assert "trainer.run()" in runner.explain(CellExecutionError("the traceback", "KeyError", "'x'"), cell)
+
+
+def test_a_full_disk_is_one_line_whatever_wrote():
+    cell = new_code_cell("write()")
+    full = CellExecutionError("Traceback ...", "OSError", "[Errno 28] No space left on device")
+    assert runner.explain(full, cell).startswith("The disk is full ([Errno 28]") and "write()" not in runner.explain(
+        full, cell
+    )
+    other = CellExecutionError("Traceback ...", "OSError", "[Errno 5] Input/output error")
+    assert "write()" in runner.explain(other, cell)

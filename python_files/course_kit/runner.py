@@ -12,6 +12,7 @@ import argparse
 import ast
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -210,6 +211,8 @@ def explain(error: CellExecutionError, cell: NotebookNode) -> str:
     """What to print of a failed cell: one line for an error that is one, else its source and its traceback."""
     if error.ename in course_error_names():
         return " ".join(error.evalue.split())
+    if error.ename == "OSError" and f"[Errno {errno.ENOSPC}]" in error.evalue:  # whatever wrote: numpy, Jupyter, …
+        return f"The disk is full ({' '.join(error.evalue.split())}): free some of it, then run again to go on."
     lines = cell.source.splitlines()
     source = lines[:SOURCE_LINES_SHOWN] + ["…"] * (len(lines) > SOURCE_LINES_SHOWN)
     frames = [line for output in cell.outputs if output.output_type == "error" for line in output.traceback]
