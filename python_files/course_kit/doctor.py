@@ -220,7 +220,7 @@ def made() -> Iterator[str]:
 def go_on() -> Iterator[str]:
     """For each preset that was begun and isn't finished, the command that goes on with it; or how to begin."""
     if not folder_bytes(artifacts.artifacts_root()):
-        yield "To begin: python course.py run"
+        yield "To begin: python course.py run; or talk to the model that comes with the course: python course.py chat"
     for preset in presets.PRESETS:
         states = {notebooks: phase_state(preset, phase) for phase, notebooks in artifacts.MADE_BY.items()}
         unfinished = [notebooks for notebooks, (_, when) in states.items() if when in UNFINISHED]
