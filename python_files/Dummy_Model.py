@@ -90,8 +90,8 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name in ("rope_theta", "norm_eps"):
-                check_number(name, value, whole=False, low=1e-12)
+            if name in ("rope_theta", "norm_eps"):  # beyond these the sums are inf, or all numbers come out as 0
+                check_number(name, value, False, *((1, 1e12) if name == "rope_theta" else (1e-12, 1)))
             elif value is not None or name not in ("n_hidden", "head_dim"):
                 check_number(name, value, whole=True, low=1, high=LARGEST)
         if self.head_dim is None and self.n_embd % self.n_head:

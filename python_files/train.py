@@ -2,8 +2,8 @@
 
 A run can be killed at any moment. Started again on the same folder it goes on from its last checkpoint, and
 since datasets have no state (``batch(step)``), the later losses are those of a run that was never stopped.
-Under ``torchrun`` each process learns its share of every batch, and the steps are those of one process alone:
-all are inside ``joined_processes``, and the first one reads the folder, evaluates, takes samples and writes.
+Under ``torchrun``, inside ``joined_processes``, each process learns its share of every batch, and the steps are
+those of one process alone. The first one reads the folder, evaluates, takes samples and writes.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import inspect
 import io
 import json
 import math
+import pickle
 import signal
 import sys
 import time
@@ -99,10 +100,8 @@ def orthogonalize(g: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32)
     (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/).
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.to(dtype)
-    tall = x.shape[-2] > x.shape[-1]
-    if tall:
-        x = x.mT
+    x, tall = g.to(dtype), g.shape[-2] > g.shape[-1]
+    x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
@@ -113,9 +112,8 @@ def orthogonalize(g: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32)
 class Muon(torch.optim.Optimizer):
     """Momentum whose step is made orthogonal, for the matrices of hidden layers (Jordan et al., 2024).
 
-    As ``torch.optim.Muon`` with its original rate, but the Newton–Schulz steps run in ``dtype``: bfloat16 is
-    over a hundred times slower than float32 on processors that only emulate it. Matrices of one shape go
-    through them together.
+    As ``torch.optim.Muon`` with its original rate, but the Newton–Schulz steps run in ``dtype`` (bfloat16 is
+    over a hundred times slower on processors that only emulate it), for all matrices of one shape together.
     """
 
     def __init__(self, params, lr: float, weight_decay: float, momentum: float = 0.95, dtype=torch.float32):
@@ -213,8 +211,7 @@ class Trainer:
             raise TrainingStopped(f"Batch {step} has no target to learn: leave out rows in which nothing is learned.")
         loss_sum = torch.zeros((), device=self.device)
         for part, n in self._micro_batches(batch):
-            # Weighted by its targets, so that the sum is the mean over the whole batch however it is cut.
-            with self.autocast:
+            with self.autocast:  # weighted by its targets: the sum is the mean over the batch however it is cut
                 loss = self.loss(*part) * (n / n_targets)
             self.scaler.scale(loss).backward()
             loss_sum += loss.detach()
@@ -342,13 +339,12 @@ class Trainer:
             self.losses, last = [*self.losses[-31:], round(loss, 6)], self.step == c.max_steps
             due = (self.val_dataset or self.score) and (self.step % c.eval_every == 0 or last)
             val_loss, score = self._measure() if due else ("", "")
-            lr, seconds = self.optimizers[0].param_groups[0]["lr"], f"{self.seconds:.3f}"
-            row = (self.step, self.tokens, f"{loss:.6f}", val_loss, f"{lr:.8g}", f"{norm:.6f}", seconds, score)
+            lr = f"{self.optimizers[0].param_groups[0]['lr']:.8g}"
+            row = (self.step, self.tokens, f"{loss:.6f}", val_loss, lr, f"{norm:.6f}", f"{self.seconds:.3f}", score)
             self._add_line("log.csv", ",".join(map(str, row)))
             if c.sample_every and (self.step % c.sample_every == 0 or last):
                 self._take_sample()
-            # The first process goes by its own clock: it alone writes, and the others have no part in it.
-            late = time.monotonic() - saved_at >= 60 * c.checkpoint_minutes
+            late = time.monotonic() - saved_at >= 60 * c.checkpoint_minutes  # by the first process's clock: it writes
             if late or self.step % c.checkpoint_every == 0 or self._stop or self._is_finished():
                 self._save()
                 saved_at = time.monotonic()
@@ -358,8 +354,8 @@ class Trainer:
     def _facts(self) -> dict:
         """What tells a run from others: its settings, the model's shape, the data."""
         here = {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
-        data = {"data or seed": getattr(self.dataset, "fingerprint", "unknown")}
-        return {**asdict(self.config), **here, **asdict(self.model.config), **data}
+        here["data or seed"] = getattr(self.dataset, "fingerprint", "unknown")
+        return asdict(self.config) | here | asdict(self.model.config)
 
     def _save(self) -> None:
         """Writes a checkpoint, whose name ends in its SHA-256. The last two stay."""
@@ -379,7 +375,8 @@ class Trainer:
         """Goes on from the newest checkpoint that is whole; without one, from the beginning."""
         state, size = {}, 0
         for path in sorted((self.folder / "checkpoints").glob("step_*.pt"), reverse=True) if self.rank == 0 else ():
-            state = torch.load(path, self.device, weights_only=True) if sha256(path) == path.stem[-64:] else {}
+            with suppress(pickle.UnpicklingError, RuntimeError, LookupError, EOFError):  # it isn't a checkpoint at all
+                state = torch.load(path, self.device, weights_only=True) if sha256(path) == path.stem[-64:] else {}
             if isinstance(state, dict) and state.keys() >= CHECKPOINT and f"step_{state['step']:08}" in path.stem:
                 size = path.stat().st_size
                 break
@@ -392,7 +389,10 @@ class Trainer:
             self._load(state)
         files = {**self.files, "config.json": [json.dumps(asdict(self.config), indent=1)]} if self.rank == 0 else {}
         for name, lines in files.items():  # what was logged after the checkpoint will be made again
-            write_whole(self.folder / name, lambda file, lines=lines: file.writelines(f"{x}\n".encode() for x in lines))
+            path, data = self.folder / name, "".join(f"{line}\n" for line in lines).encode()
+            if size and name in self.files and not (path.is_file() and path.read_bytes().startswith(data)):
+                print(f"{name} is damaged: written anew from the checkpoint.", file=sys.stderr)
+            write_whole(path, lambda file, data=data: file.write(data))
 
     def _load(self, state: dict) -> None:
         before, now = state["facts"], self._facts()

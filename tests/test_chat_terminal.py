@@ -65,6 +65,14 @@ def test_a_model_that_cannot_be_read_is_one_line_without_private_paths(model, to
         load_model("tiny", "sft")
 
 
+def test_a_preset_without_a_model_is_told_how_to_get_one(shelf, capsys):
+    assert terminal.main(["--preset", "cpu"]) == 1
+    assert capsys.readouterr().err == (
+        "chat: No chat model of the preset cpu is finished here: python course.py run --preset cpu makes one. "
+        "The one that comes with the course is called box: --preset box\n"
+    )
+
+
 def test_the_terminal_chat(model, tokenizer, shelf, monkeypatch, capsys):
     save_model(model, tokenizer, "tiny")
     lines = iter(["hello", "", "/settings temperature=0", "/settings heat=3", "/settings top_k=x", "/reset", "/what"])

@@ -16,10 +16,11 @@ import artifacts
 from artifacts import CourseError
 from course_kit import run_checks, runner
 from course_kit.progress import shorter
+from npy_datasets import lock
 from presets import PRESETS, rehearse
 
 
-def test_books_may_be_a_folder_or_a_zip_but_not_nothing(tmp_path, monkeypatch):
+def test_books_may_be_a_folder_or_a_zip_but_not_nothing(tmp_path, monkeypatch, capsys):
     assert run_checks.find_books("packaged") == "packaged" and run_checks.find_books("hf") == "hf"
     (tmp_path / "shelf").mkdir()
     with pytest.raises(CourseError, match="empty"):
@@ -27,6 +28,11 @@ def test_books_may_be_a_folder_or_a_zip_but_not_nothing(tmp_path, monkeypatch):
     (tmp_path / "shelf" / "1.txt").write_text("A book", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert run_checks.find_books("shelf") == str((tmp_path / "shelf").resolve())  # notebooks run elsewhere
+    assert capsys.readouterr().out == ""
+    (tmp_path / "shelf" / "mine.epub").write_bytes(b"")
+    run_checks.find_books("shelf")
+    assert "1 .epub files (such as mine.epub) are left out" in capsys.readouterr().out
+    (tmp_path / "shelf" / "mine.epub").unlink()
     with pytest.raises(CourseError, match="neither a folder nor a zip"):
         run_checks.find_books("shelf/1.txt")
     with zipfile.ZipFile("shelf.zip", "w") as archive:
@@ -84,6 +90,17 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_run(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     done = run_the_runner("page.ipynb", COURSE_ARTIFACTS=str(tmp_path / "file"))
     one_line(done, "Can't write to ", "COURSE_ARTIFACTS")
+
+
+def test_two_runs_of_one_preset_are_one_line(tmp_path):
+    folder = tmp_path / "artifacts" / "tiny"
+    folder.mkdir(parents=True)
+    held = lock(folder)  # as another run holds it
+    done = run_the_runner("page.ipynb", COURSE_ARTIFACTS=str(folder.parent))
+    one_line(done, "tiny is in use: another run of tiny is at work")
+    held.close()
+    done = run_the_runner("page.ipynb", COURSE_ARTIFACTS=str(folder.parent))
+    assert "in use" not in done.stderr and "1 notebooks at preset tiny" in done.stdout
 
 
 def test_notebooks_that_cannot_be_written_in_place_are_told_before_the_run(tmp_path):

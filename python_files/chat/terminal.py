@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 
 import presets
-from artifacts import CourseError
+from artifacts import CourseError, artifacts_root
 from chat import transcript
 from chat.decoding import Settings
 from chat.models import BOX, box_folder, load_model, open_model
@@ -200,6 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.preset == BOX:
             (model, tokenizer), name = open_model(box_folder()), BOX
         elif options.preset:
+            if not (artifacts_root() / options.preset / "sft" / "manifest.json").is_file():
+                raise CourseError(
+                    f"No chat model of the preset {options.preset} is finished here: python course.py run --preset "
+                    f"{options.preset} makes one. The one that comes with the course is called box: --preset box"
+                )
             (model, tokenizer), name = load_model(options.preset, "sft"), options.preset
         else:
             model, tokenizer, name = load_chat()

@@ -168,7 +168,7 @@ def machine(requirements: Path) -> Iterator[tuple[str, str]]:
     yield "Disk", f"{shutil.disk_usage(existing_parent(root)).free / 1e9:.0f} GB free for {artifacts.relative(root)}"
     for name in presets.PRESETS:
         needed, free = disk_missing(name)
-        enough = "enough" if free >= needed else "NOT ENOUGH"
+        enough = "there is room" if free >= needed else "NOT ENOUGH ROOM"
         yield "", f"{name} needs up to {needed / 1e9:.1f} GB more: {enough}"
 
 

@@ -211,7 +211,8 @@ def listing() -> str:
     rows = [(part.lesson, part.title, f"{FOLDER}/{part.file}", state(part)) for part in PARTS.values()]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "", "To begin one, or to check it: python course.py check 3.1"])
+    lesson = next((lesson for lesson, part in PARTS.items() if state(part) != "passes"), "3.1")
+    return "\n".join([*lines, "", f"To begin one, or to check it: python course.py check {lesson}"])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -89,7 +89,10 @@ def find_books(source: str) -> str:
     if path.is_dir() and next(path.iterdir(), None) is None:
         raise CourseError(f"--books {source}: that folder is empty.")
     if path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):
-        books_of(open_shelf(path))  # raises an error if no file in it can be a book
+        shelf = open_shelf(path)
+        books, notes = books_of(shelf)  # raises an error if no file in it can be a book
+        for note in (*shelf.notes, *notes) if len(books) < 1000 else ():  # who brings a few files means each of them
+            print(f"--books {source}: {note}")
         return str(path)
     wrong = "neither a folder nor a zip file" if path.exists() else "no such folder or zip file"
     raise CourseError(f"--books {source}: {wrong}; it can also be 'packaged' (works offline) or 'hf'.")

@@ -18,6 +18,7 @@ import re
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
 
@@ -35,6 +36,7 @@ from course_kit import rehearsal
 from course_kit.outputs import cell_with_path, tidy
 from course_kit.progress import Progress, clock, shorter
 from course_kit.run_checks import check_ready, closing_lines, how_to_go_on, phase_line
+from npy_datasets import lock
 from presets import Preset
 
 INTERRUPT_SECONDS = 60.0  # what an interrupted training gets to save its checkpoint
@@ -301,10 +303,29 @@ def run_all(paths: list[Path], preset: Preset, in_place: bool = False) -> None:
     """Runs notebooks in the given order and prints how long each took. Stops at the first that fails.
 
     Raises:
-        CourseError: a notebook failed, or what comes of them can't be kept.
+        CourseError: a notebook failed, what comes of them can't be kept, or another run of the preset is at work.
         Interrupted: Ctrl-C.
     """
     check_ready(paths, preset.name, in_place)
+    with folder_alone(artifacts_root() / preset.name):
+        _run_each(paths, preset, in_place)
+
+
+@contextlib.contextmanager
+def folder_alone(folder: Path) -> Iterator[None]:
+    """Keeps a preset's folder for this run: two at a time would write over each other's files.
+
+    Raises:
+        CourseError: another run has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (held := lock(folder)) is None:
+        raise CourseError(f"{relative(folder)} is in use: another run of {folder.name} is at work. Wait, or stop it.")
+    with contextlib.closing(held):
+        yield
+
+
+def _run_each(paths: list[Path], preset: Preset, in_place: bool) -> None:
     print(
         f"{len(paths)} notebooks at preset {preset.name}, into {relative(artifacts_root() / preset.name)}", flush=True
     )
