@@ -8,6 +8,7 @@ installs once into the folder .venv beside this file, unless the Python that run
 # This file is kept readable for Pythons down to 3.6, so that an old one gets as far as saying that it is old.
 
 import argparse
+import difflib
 import hashlib
 import os
 import shutil
@@ -21,6 +22,7 @@ PYTHON_FILES = ROOT / "python_files"
 REQUIREMENTS = ROOT / "requirements.txt"
 FIRST_PAGE = Path("1_Tokenizer") / "0_before_we_start.ipynb"
 OLDEST = (3, 11)
+BEGIN = "To begin: course.py chat, then course.py lab. What a command takes: course.py run --help, and so on."
 # What .venv takes, with room to unpack: torch's usual build for Linux brings libraries for GPUs along, and a reader who
 # wants the one for processors names another index by PIP_EXTRA_INDEX_URL.
 INSTALL_BYTES, INSTALL_BYTES_GPU = 3_000_000_000, 7_000_000_000
@@ -230,12 +232,12 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that complains in one line."""
 
     def error(self, message):
-        raise Stop(f"{message} (python course.py --help lists what there is)", 2)
+        raise Stop(f"{message} (python {self.prog} --help lists what there is)", 2)
 
 
 def make_parser():
     """All commands and flags."""
-    parser = Parser(prog="course.py", description=__doc__.split("\n\n")[0], allow_abbrev=False)
+    parser = Parser(prog="course.py", description=__doc__.split("\n\n")[0], epilog=BEGIN, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="command", parser_class=Parser)
     run = commands.add_parser("run", help="run the notebooks in order, as a reader would", allow_abbrev=False)
     run.add_argument("--preset", help="tiny (minutes; the default), cpu (hours), night, laptop, full or large (GPUs)")
@@ -390,14 +392,20 @@ def main(arguments):
         os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         for name, value in QUICK.items():
             os.environ.setdefault(name, value)
-        parser = make_parser()
-        options, further = parser.parse_known_args(arguments)
         commands = {"run": run_command, "report": report_command, "test": test_command, "lab": lab_command}
         commands.update(check=check_command, progress=check_command, chat=chat_command, doctor=doctor_command)
         commands["status"] = doctor_command
+        name = next(iter(arguments), "-")
+        if not (name in commands or name.startswith("-")):
+            near = "".join(f": did you mean {other}?" for other in difflib.get_close_matches(name, commands, 1))
+            raise Stop(f"there is no command {name!r}{near} (python course.py --help lists all)", 2)
+        parser = make_parser()
+        options, further = parser.parse_known_args(arguments)
         passes_on = options.command in ("test", "lab")
         if further and not passes_on:
-            parser.error("unrecognized arguments: {}".format(" ".join(further)))
+            hint = "a preset is given as --preset NAME; " if further[0].isalpha() and options.command == "run" else ""
+            what = f"{options.command} doesn't take {' '.join(further)}"
+            raise Stop(f"{what} ({hint}python course.py {options.command} --help lists what it takes)", 2)
         if options.command:
             commands[options.command](further if passes_on else options)
         else:

@@ -1,6 +1,6 @@
 """How good is the model in the box? Its figures, from nothing but the files of a fresh clone.
 
-    python benchmarks/trained_model.py [--kinds] [--names]
+    python benchmarks/trained_model.py [--kinds] [--names] [--sums]
     python benchmarks/trained_model.py --make artifacts/night/sft/model
 
 Bits per byte: over the beginnings of the packages' books that phase 2 keeps aside. The model was trained on other
@@ -12,6 +12,9 @@ With ``--names`` it also asks who has a thing that one person gave to another: w
 one token, which are the common ones, and with names that it spells in several. The training names come from a list of
 many thousands, so that few lessons have one of the first sort.
 
+With ``--sums`` it is asked for random sums, of one digit and of two, in four wordings. What counts is the last number
+of its answer: of two digits it has learned to work them out in steps.
+
 With ``--everyday`` it sits the three exams of everyday prompts with the settings of the chat, and the first of them at
 temperature 1 as well.
 
@@ -22,6 +25,7 @@ With ``--make`` a trained chat model becomes the model in the box: exported in b
 import argparse
 import json
 import random
+import re
 import sys
 import time
 from dataclasses import replace
@@ -32,9 +36,10 @@ import artifacts
 from artifacts import CourseError
 from chat import models
 from chat.decoding import Settings
+from chat.generation import generate_batch
 from chat.models import load_model
 from conversations import drill_sets, drills
-from conversations.chat_format import Conversation
+from conversations.chat_format import Conversation, prompt_ids
 from conversations.word_lists import load_words
 from course_kit import trained_model
 from evaluation import answers, book_loss, everyday_exam
@@ -121,18 +126,47 @@ def measure_names(number: int = 150) -> None:
         print(f"{group:20} ({len(names):6,} in the lists)  {share(answers.answers(model, tokenizer, questions))}")
 
 
+SUMS = {
+    "3 + 8": ("+", range(2, 11), range(2, 11)),
+    "6 * 7": ("*", range(2, 11), range(2, 11)),
+    "47 + 38": ("+", range(11, 100), range(11, 100)),
+    "83 - 27": ("-", range(11, 100), range(11, 100)),
+    "23 * 4": ("*", range(11, 100), range(2, 10)),
+}
+ASKED = ("What is {} {} {}?", "{} {} {}", "{}{}{}", "whats {} {} {}")
+
+
+def measure_sums(number: int = 100) -> None:
+    """Prints how many random sums of each sort come out right, likeliest answers only."""
+    model, tokenizer = load_model(models.BOX, "sft")
+    for sort, (sign, left, right) in SUMS.items():
+        rng, asked = random.Random(sort), []
+        for _ in range(number):
+            a, b = sorted((rng.choice(left), rng.choice(right)), reverse=sign == "-")
+            result = {"+": a + b, "-": a - b, "*": a * b}[sign]
+            asked.append((rng.choice(ASKED).format(a, sign, b), result))
+        prompts = [prompt_ids([{"role": "user", "content": said}], tokenizer) for said, _ in asked]
+        said = generate_batch(model, tokenizer, prompts, Settings(temperature=0, max_new_tokens=60))
+        last = [(re.findall(r"\d+", tokenizer.decode(ids)) or ["none"])[-1] for ids in said]
+        right_ones = sum(end == str(result) for end, (_, result) in zip(last, asked, strict=True))
+        print(f"sums like {sort:8} {right_ones} of {number}")
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--make", type=Path, metavar="FOLDER", help="put this trained chat model into the box")
     parser.add_argument("--everyday", action="store_true", help="also sit the everyday exam")
     parser.add_argument("--names", action="store_true", help="also compare common names with rare ones")
+    parser.add_argument("--sums", action="store_true", help="also ask for random sums")
     parser.add_argument("--kinds", action="store_true", help="also print each kind of question")
     options = parser.parse_args()
     try:
         make(options.make) if options.make else measure(options.kinds)
         if options.names and not options.make:
             measure_names()
+        if options.sums and not options.make:
+            measure_sums()
         if options.everyday and not options.make:
             measure_everyday()
     except CourseError as error:

@@ -144,9 +144,9 @@ MISTAKES = {
         ("most_common(1)[0]", "most_common(1)[0][0]"),
     ],
     ("6_SFT_Training/1_finetune", 1): [
-        ("math.exp(-loss)", "1 - loss"),
-        ("math.exp(-loss)", "math.exp(loss)"),
-        ("math.exp(-loss)", "2**-loss"),
+        (" / length", ""),
+        ("start += length", "start = length"),
+        ("total / len(lengths)", "sum(losses) / len(losses)"),
     ],
     ("6_SFT_Training/1_finetune", 2): [
         ('" ".join', '"".join'),
@@ -162,6 +162,11 @@ MISTAKES = {
         ("controls.sums(600, 1, share)", "controls.sums(600, 1, 1.0)"),
         ("[1]", "[1] / 81"),
         ("copy.deepcopy(base)", "base"),
+    ],
+    ("6_SFT_Training/2_what_if", 3): [
+        ("in things]", "in things[:3]]"),
+        ("Arr! {one}, matey!", "Arr!"),
+        ("Say it like a pirate: {one}.", "Say it!"),
     ],
     ("7_Sampling/1_choosing_words", 1): [
         ("share * max(odds)", "share"),
@@ -189,9 +194,9 @@ MISTAKES = {
         ("-math", "math"),
     ],
     ("7_Sampling/3_how_good_is_it", 2): [
-        ("len(runs) if", "len(words) if"),
-        (" - n + 1", " - n"),
-        ("len(set(runs))", "len(runs)"),
+        ("[-1 - out]", "[-out]"),
+        ("// 40", "// 20"),
+        ("sorted(", "list("),
     ],
     ("7_Sampling/4_exams", 1): [
         ("sum(old[row])", "sum(new[row])"),

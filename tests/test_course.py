@@ -84,6 +84,9 @@ BAD = {
     "chat --web --port 99999": (2, "99999"),
     "doctor --preset huge": (2, "'huge'"),
     "deploy": (2, "deploy"),
+    "statsu": (2, "did you mean status?"),
+    "run tiny": (2, "--preset NAME"),
+    "chat --prest cpu": (2, "course.py chat --help"),
 }
 
 

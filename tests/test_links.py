@@ -331,7 +331,7 @@ def test_links_of_a_notebook_start_from_its_folder(course):
 @pytest.mark.parametrize(
     ("heading", "expected"),
     [
-        ("Two commands", "two-commands"),
+        ("Three commands", "three-commands"),
         ("What was run, and what was not", "what-was-run-and-what-was-not"),
         ("8 GB & one `H100`: a *prediction*", "8-gb--one-h100-a-prediction"),
         ("`train.py`, snake_case and _this_", "trainpy-snake_case-and-this"),

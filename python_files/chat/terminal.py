@@ -71,7 +71,10 @@ def printable(text: str) -> str:
 def _show(session: ChatSession, pieces: Iterator[str], dropped: int) -> None:
     """Prints an answer as it comes. Ctrl-C ends it."""
     if session.dropped > dropped:
-        print(f"(the context is full: the oldest {session.dropped - dropped} messages are forgotten)")
+        room, gone = session.model.config.context_length, session.dropped - dropped
+        print(
+            f"(the model sees {room} tokens at once, and this talk is longer: the oldest {gone} messages are forgotten)"
+        )
     answered, stopped = False, False
     try:
         for piece in pieces:
@@ -121,6 +124,7 @@ def _turn(session: ChatSession, message: str) -> bool:
     """One message of the terminal chat; false when the reader wants to leave."""
     if message.lower() in LEAVE:
         return False
+    message = "/help" if message.lower() == "help" else message
     if message.startswith("/") and "\n" not in message:
         command, _, rest = message.partition(" ")
         _command(session, command, rest.strip())
@@ -170,7 +174,7 @@ def chat(session: ChatSession) -> None:
     if sys.stdin.isatty():
         _edit_lines()
     print(HINT)
-    print(f"To begin with: {EXAMPLES[0]}")
+    print(f"Try this, or type anything: {EXAMPLES[0]}")
     going = True
     while going:
         try:

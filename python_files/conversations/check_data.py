@@ -21,7 +21,7 @@ from conversations.templates import TemplateError, draw_slots, fill
 QUESTION_KINDS = frozenset(
     "who what where when which how_many how_much how_long how why yes no comparing order feel not_said".split()
 )
-OFTEN = (1, 3, 10)  # how much more often than others an entry is drawn
+OFTEN = (1, 3, 10, everyday.MUCH_PRACTICE)  # how much more often than others an entry is drawn
 NEEDED_KINDS = ({"yes", "no"}, {"not_said"})  # every scene asks one of each
 _SENTENCE_END = re.compile(r"[.!?][\"')”’]*(?=\s|$)")
 

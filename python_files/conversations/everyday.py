@@ -19,6 +19,7 @@ from conversations.phrasings import is_held_out
 from conversations.templates import COMMON_VALUES, TemplateError, draw_slots, fill
 from conversations.typed import as_typed, with_question
 
+MUCH_PRACTICE = 30  # an ``often`` for what takes more practice than a very small model gets: it leaves that out
 FOLDER = "5_SFT_Data/everyday"
 # Which kind of conversation the intents of a file are; those of other files are "talk".
 KIND_OF_FILE = {
@@ -222,7 +223,7 @@ def load_common() -> Everyday:
 
 
 def _is_often(entry: Question | Scene | Thread) -> bool:
-    return entry.often > 1
+    return 1 < entry.often < MUCH_PRACTICE
 
 
 def _first_values(question: Question) -> Question:

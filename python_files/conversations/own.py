@@ -25,7 +25,7 @@ from conversations.templates import draw_slots, fill
 
 # How often each kind comes, in parts of the whole. The drills teach to find an answer in a text and to copy it.
 SHARES = {
-    "talk": 15, "knowledge": 6, "facts": 11, "sums": 9, "words": 8, "instructions": 13, "reading": 26, "threads": 9,
+    "talk": 14, "knowledge": 6, "facts": 10, "sums": 11, "words": 8, "instructions": 13, "reading": 26, "threads": 11,
     "stories": 7, "drills": 13,
 }  # fmt: skip
 # The same for a very small model: it learns to talk long before it learns to read.
@@ -161,8 +161,8 @@ def conversations(
         if rng.random() < CHANGE_SHARE:
             for _ in range(rng.choice(CHANGES)):
                 before, leans_too = _exchanges(rng.choice(SHORT_KINDS), rng, common)
-                if not leans and _fits_before(before, exchanges):
-                    exchanges, leans = [*before, *exchanges], leans_too
+                if not (leans or leans_too) and _fits_before(before, exchanges):
+                    exchanges = [*before, *exchanges]
         yield _conversation(kind, exchanges)
 
 

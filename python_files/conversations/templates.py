@@ -42,7 +42,9 @@ _PART = re.compile(r"\{([^{}]+)\}|\[([^\[\]]*\|[^\[\]]*)\]")
 _BAR = re.compile(r"\|(?![^{}]*\})")  # between two alternatives, not before a filter
 _TERM = re.compile(r"\s*([-+*])\s*")
 _RANGE = re.compile(r"(\d+)-(\d+)")
-_VOWEL_SOUND = re.compile(r"(?!uni|eu|u\b|one\b|use|ufo|utensil)[aeiou]|hour|honest|heir|[fhlmnrsx]\b|(?:mp|sms)", re.I)
+_VOWEL_SOUND = re.compile(
+    r"(?!uni|eu|u\b|uk|one\b|use|ufo|utensil)[aeiou]|hour|honest|heir|[fhlmnrsx]\b|(?:mp|sms)", re.I
+)
 
 
 class TemplateError(ValueError):

@@ -13,7 +13,9 @@ from conversations.phrasings import is_held_out
 # As people type: of the well-written questions so many lose their capitals or their mark, begin with a word more, end
 # in other marks or a please, or have a typo.
 TYPED_SHARE, ADDED_SHARE, MARKS_SHARE, TYPO_SHARE = 0.3, 0.12, 0.12, 0.1
-MISTAKABLE = frozenset("there three where their quiet quite lose loose chose choose trial angel minutes".split())
+MISTAKABLE = frozenset(
+    "there three where their quiet quite lose loose chose choose trial angel minutes coolest".split()
+)
 BEGINNINGS = (
     "Ok, ", "ok ", "So ", "so, ", "Well, ", "um, ", "hmm, ", "Now, ", "just wondering, ",
     "Hi, ", "Hello, ", "hey, ", "hi folio, ", "Folio, ", "hey folio ", "quick question: ", "One question: ",

@@ -165,7 +165,8 @@ def machine(requirements: Path) -> Iterator[tuple[str, str]]:
         + (f", {left / 1e9:.1f} GB of it free" if left is not None else ""),
     )
     root = artifacts.artifacts_root()
-    yield "Disk", f"{shutil.disk_usage(existing_parent(root)).free / 1e9:.0f} GB free for {artifacts.relative(root)}"
+    place = artifacts.relative(root) if root.is_relative_to(artifacts.course_root()) else root
+    yield "Disk", f"{shutil.disk_usage(existing_parent(root)).free / 1e9:.0f} GB free for {place}"
     for name in presets.PRESETS:
         needed, free = disk_missing(name)
         enough = "there is room" if free >= needed else "NOT ENOUGH ROOM"

@@ -189,6 +189,7 @@ def closing_lines(preset: Preset) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError):  # phase 7 hasn't marked it yet
             pass
         lines.append(f"next: python course.py chat --preset {preset.name}")
+        lines.append("the model that comes with the course, to compare: python course.py chat --preset box")
     return lines
 
 
