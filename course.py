@@ -23,11 +23,9 @@ REQUIREMENTS = ROOT / "requirements.txt"
 FIRST_PAGE = Path("1_Tokenizer") / "0_before_we_start.ipynb"
 OLDEST = (3, 11)
 BEGIN = "To begin: course.py chat, then course.py lab. What a command takes: course.py run --help, and so on."
-# What .venv takes, with room to unpack: torch's usual build for Linux brings libraries for GPUs along, and a reader who
-# wants the one for processors names another index by PIP_EXTRA_INDEX_URL.
+# What .venv takes, with room to unpack: torch's usual build for Linux brings libraries for GPUs along.
 INSTALL_BYTES, INSTALL_BYTES_GPU = 3_000_000_000, 7_000_000_000
-# Read by torch's threads on Linux. They wait for each other awake, but not for long: where other work is on the cores
-# as well, long waiting makes training several times slower, and on idle ones short waiting costs nothing.
+# torch's threads on Linux wait for each other awake, but not for long: long waits slow down whatever shares the cores.
 QUICK = {"GOMP_SPINCOUNT": "20000"}
 MARKER = "course_requirements.sha256"  # in .venv: what was installed there, written after it all was
 
@@ -387,11 +385,9 @@ def main(arguments):
     try:
         check_python(sys.version_info)
         sys.path.insert(0, str(PYTHON_FILES))
-        # For the processes that are started from here, such as `python -m chat.terminal`.
-        paths = [str(PYTHON_FILES), os.environ.get("PYTHONPATH")]
-        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        for name, value in QUICK.items():
-            os.environ.setdefault(name, value)
+        paths = [str(PYTHON_FILES), os.environ.get("PYTHONPATH")]  # for what is started from here: `-m chat.terminal`
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        os.environ.update({**QUICK, **os.environ})
         commands = {"run": run_command, "report": report_command, "test": test_command, "lab": lab_command}
         commands.update(check=check_command, progress=check_command, chat=chat_command, doctor=doctor_command)
         commands["status"] = doctor_command
@@ -402,14 +398,12 @@ def main(arguments):
         parser = make_parser()
         options, further = parser.parse_known_args(arguments)
         passes_on = options.command in ("test", "lab")
+        if not options.command:
+            return parser.print_help() or 0
         if further and not passes_on:
-            hint = "a preset is given as --preset NAME; " if further[0].isalpha() and options.command == "run" else ""
-            what = f"{options.command} doesn't take {' '.join(further)}"
-            raise Stop(f"{what} ({hint}python course.py {options.command} --help lists what it takes)", 2)
-        if options.command:
-            commands[options.command](further if passes_on else options)
-        else:
-            parser.print_help()
+            hint = ("a preset is given as --preset NAME; " if name == "run" else "") + f"python course.py {name} --help"
+            raise Stop(f"{name} doesn't take {' '.join(further)} ({hint} lists what it takes)", 2)
+        commands[options.command](further if passes_on else options)
     except Stop as stop:
         return complain(stop, stop.status)
     except RuntimeError as error:

@@ -142,7 +142,8 @@ def measure_sums(number: int = 100) -> None:
     for sort, (sign, left, right) in SUMS.items():
         rng, asked = random.Random(sort), []
         for _ in range(number):
-            a, b = sorted((rng.choice(left), rng.choice(right)), reverse=sign == "-")
+            a, b = rng.choice(left), rng.choice(right)
+            a, b = (max(a, b), min(a, b)) if sign == "-" else (a, b)
             result = {"+": a + b, "-": a - b, "*": a * b}[sign]
             asked.append((rng.choice(ASKED).format(a, sign, b), result))
         prompts = [prompt_ids([{"role": "user", "content": said}], tokenizer) for said, _ in asked]

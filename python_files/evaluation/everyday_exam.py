@@ -210,7 +210,7 @@ def record(marked: Sequence[Marked], per_kind: int = 2, seed: int = 0) -> dict[s
     ]
     kinds[-1]["guessing"] = sum(guessing.values())
     shown = examples(marked, per_kind, seed)
-    said = [{"prompt": one.item.turns[-1], "answer": one.answer, "right": not one.wrong} for one in shown]
+    said = [{"prompt": " / ".join(one.item.turns), "answer": one.answer, "right": not one.wrong} for one in shown]
     return {"kinds": kinds, "examples": said}
 
 
