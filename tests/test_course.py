@@ -46,7 +46,7 @@ def toy(tmp_path):
         shutil.copy(ROOT / name, root)
     for room in ("python_files/course_kit", "python_files/books"):
         shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("artifacts.py", "presets.py"):
+    for name in ("artifacts.py", "npy_datasets.py", "presets.py"):
         shutil.copy(ROOT / "python_files" / name, root / "python_files")
 
     def add(phase: str, name: str, *cells: str) -> Path:
