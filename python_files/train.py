@@ -1,9 +1,8 @@
 """Training that can be trusted: optimizers, the learning-rate schedule, and one ``Trainer`` for every phase.
 
-A run can be killed at any moment. Started again on the same folder it goes on from its last checkpoint, and
-since datasets have no state (``batch(step)``), the later losses are those of a run that was never stopped.
-Under ``torchrun``, inside ``joined_processes``, each process learns its share of every batch, and the steps are
-those of one process alone. The first one reads the folder, evaluates, takes samples and writes.
+A run can be killed at any moment: started again on the same folder it goes on from its last checkpoint, with the losses
+of a run that was never stopped, since datasets have no state (``batch(step)``). Under ``torchrun``, inside
+``joined_processes``, each process learns its share of every batch; the first one evaluates, takes samples and writes.
 """
 
 import argparse
@@ -100,8 +99,10 @@ def orthogonalize(g: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32)
     (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/).
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x, tall = g.to(dtype), g.shape[-2] > g.shape[-1]
-    x = x.mT if tall else x
+    x = g.to(dtype)
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:
+        x = x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
@@ -397,8 +398,7 @@ class Trainer:
     def _load(self, state: dict) -> None:
         before, now = state["facts"], self._facts()
         changed = {name: f"{name} {old}, now {now.get(name)}" for name, old in before.items() if old != now.get(name)}
-        settings = {field.name for field in fields(TrainConfig)} - {"optimizer"}
-        if other := "; ".join(line for name, line in changed.items() if name not in settings):
+        if other := "; ".join(x for n, x in changed.items() if n == "optimizer" or not hasattr(self.config, n)):
             raise TrainingStopped(f"{self.folder.name}/ holds another run ({other}): use another folder, or delete it.")
         if changed and self.rank == 0:
             print(f"{self.folder.name}/ goes on with changed settings: {'; '.join(changed.values())}.", file=sys.stderr)

@@ -20,6 +20,7 @@ from conversations import adapters, hub
 ELSEWHERE = {
     "course.py run": "the notebooks, test_notebooks.py and test_course.py",
     "course.py chat": "the talk on the front page, below",
+    "course.py lab": "test_course.py",
     "course.py doctor": "test_doctor.py",
     "hf download": "needs the hub",
     "pip install": "needs a network",
