@@ -151,7 +151,8 @@ def test_a_message_of_marks_alone_stays_a_message(text):
 
 def test_what_is_asked_often_comes_more_often_and_the_small_set_holds_nothing_else(made):
     entry = {"intent": "a", "ask": ["a?"], "answer": ["A."]}
-    assert [everyday.intent_of({**entry, **more}, "talk").often for more in ({}, {"often": 10})] == [1, 10]
+    read = [everyday.intent_of({**entry, **more}, "talk") for more in ({}, {"often": 10}, {"practice": 3})]
+    assert [(one.often, one.common) for one in read] == [(1, False), (10, True), (3, False)]
     every, common = everyday.load(), everyday.load_common()
     for kind, questions in common.questions.items():
         assert 0.1 < len(questions) / len(every.questions[kind]) < 0.6, kind

@@ -21,7 +21,7 @@ from conversations.templates import TemplateError, draw_slots, fill
 QUESTION_KINDS = frozenset(
     "who what where when which how_many how_much how_long how why yes no comparing order feel not_said".split()
 )
-OFTEN = (1, 3, 10, everyday.MUCH_PRACTICE)  # how much more often than others an entry is drawn
+WEIGHTS = {"often": (3, 10), "practice": (3, 10, 30)}  # how many times as often as others an entry is drawn
 NEEDED_KINDS = ({"yes", "no"}, {"not_said"})  # every scene asks one of each
 _SENTENCE_END = re.compile(r"[.!?][\"')”’]*(?=\s|$)")
 
@@ -38,8 +38,11 @@ def need(holds: bool, message: str) -> None:
 
 
 def _keys(entry: Mapping, known: Iterable[str]) -> None:
-    need(set(entry) <= set(known), f"unknown keys: {', '.join(map(str, set(entry) - set(known)))}")
-    need(entry.get("often", 1) in OFTEN, f"often is {entry.get('often')!r}: one of {OFTEN} is wanted")
+    unknown = set(entry) - set(known) - set(WEIGHTS)
+    need(not unknown, f"unknown keys: {', '.join(map(str, unknown))}")
+    need(not WEIGHTS.keys() <= entry.keys(), "often and practice: only one of the two is wanted")
+    for name in WEIGHTS.keys() & entry.keys():
+        need(entry[name] in WEIGHTS[name], f"{name} is {entry[name]!r}: one of {WEIGHTS[name]} is wanted")
 
 
 def _texts(texts: Sequence[str], slots: Mapping, rng: random.Random, times: int = 3) -> None:
@@ -52,7 +55,7 @@ def _texts(texts: Sequence[str], slots: Mapping, rng: random.Random, times: int 
 
 def intent(entry: Mapping, rng: random.Random) -> int:
     """Checks an intent: twelve wordings, a third of them as typed, and three answers."""
-    _keys(entry, ("intent", "slots", "often", "leans", "ask", "answer"))
+    _keys(entry, ("intent", "slots", "leans", "ask", "answer"))
     need(entry.get("leans", 1) == 1, "leans: 1 is the only value")
     wordings, answers = texts_of(entry["ask"]), texts_of(entry["answer"])
     need(len(set(wordings)) == len(wordings) >= 12, "12 different wordings of ask are needed")
@@ -65,7 +68,7 @@ def intent(entry: Mapping, rng: random.Random) -> int:
 
 def table(entry: Mapping, rng: random.Random) -> int:
     """Checks a table of facts: rows as long as the columns, all different, and five ways to ask. Counts the rows."""
-    _keys(entry, ("table", "slots", "often", "columns", "ask", "answer", "also", "rows"))
+    _keys(entry, ("table", "slots", "columns", "ask", "answer", "also", "rows"))
     for row in entry["rows"]:
         need(len(row) == len(entry["columns"]), f"row {row} has {len(row)} values, not {len(entry['columns'])}")
         need(all(isinstance(value, str | int) for value in row), f"row {row} holds what is no text and no number")
@@ -79,7 +82,7 @@ def table(entry: Mapping, rng: random.Random) -> int:
 
 def scene(entry: Mapping, rng: random.Random) -> int:
     """Checks a scene: 1 to 6 sentences, and eight questions in two wordings, some of each needed kind."""
-    _keys(entry, ("scene", "slots", "often", "text", "ask"))
+    _keys(entry, ("scene", "slots", "text", "ask"))
     slots = entry.get("slots", {})
     need(len(entry["ask"]) >= 8, f"only {len(entry['ask'])} questions: 8 are needed")
     for text in texts_of(entry["text"]):
@@ -101,21 +104,21 @@ def story(entry: Mapping, rng: random.Random) -> int:
     need(any(kind in entry for kind in stories.KINDS), f"it must be one of {', '.join(stories.KINDS)}")
     kind, slots = stories.kind_of(entry), entry.get("slots", {})
     if kind == "describe":
-        _keys(entry, ("describe", "sentences", "slots", "often"))
+        _keys(entry, ("describe", "sentences", "slots"))
         need(len(entry["sentences"]) >= 4, "4 sentences are needed")
         _texts([entry["describe"], *entry["sentences"]], slots, rng)
     elif kind == "riddle":
-        _keys(entry, ("riddle", "answer", "slots", "often"))
+        _keys(entry, ("riddle", "answer", "slots"))
         _texts([entry["riddle"], entry["answer"]], slots, rng)
     else:
-        _keys(entry, (kind, "about", "slots", "often", "text"))
+        _keys(entry, (kind, "about", "slots", "text"))
         _texts([*texts_of(entry["about"]), *texts_of(entry["text"])], slots, rng, 5)
     return 1
 
 
 def thread(entry: Mapping, rng: random.Random) -> int:
     """Checks a thread: two to four turns, each of the user's in two wordings."""
-    _keys(entry, ("thread", "slots", "often", "turns"))
+    _keys(entry, ("thread", "slots", "turns"))
     need(2 <= len(entry["turns"]) <= 4, f"{len(entry['turns'])} turns: 2 to 4 are wanted")
     for turn in entry["turns"]:
         need(len(texts_of(turn["user"])) >= 2, f"two wordings of each user turn are needed: {turn['user']}")
@@ -125,7 +128,7 @@ def thread(entry: Mapping, rng: random.Random) -> int:
 
 def passage(entry: Mapping, rng: random.Random) -> int:
     """Checks a passage that is put together: eight facts, most of which can be asked for where they are left out."""
-    _keys(entry, ("passage", "slots", "often", "open", "facts", "reply"))
+    _keys(entry, ("passage", "slots", "open", "facts", "reply"))
     slots, facts = entry.get("slots", {}), entry["facts"]
     need(len(facts) >= 8, f"only {len(facts)} facts: 8 are needed")
     need(2 * sum("unsaid" in fact for fact in facts) >= len(facts), "half of the facts need unsaid")

@@ -19,7 +19,6 @@ from conversations.phrasings import is_held_out
 from conversations.templates import COMMON_VALUES, TemplateError, draw_slots, fill
 from conversations.typed import as_typed, with_question
 
-MUCH_PRACTICE = 30  # an ``often`` for what takes more practice than a very small model gets: it leaves that out
 FOLDER = "5_SFT_Data/everyday"
 # Which kind of conversation the intents of a file are; those of other files are "talk".
 KIND_OF_FILE = {
@@ -38,7 +37,8 @@ class Question:
     Attributes:
         slots: as ``templates.draw_slots`` takes them.
         follow: wordings for the same question about another row of a table ("And of {country}?").
-        often: how many times as often as others of its kind it is asked.
+        often: how many times as often as others of its kind it is drawn.
+        common: people ask it often, so that a very small model learns it, too.
         leans: it is a reply to an answer ("Are you sure?"), so it never follows one about something else.
     """
 
@@ -50,6 +50,7 @@ class Question:
     answers: tuple[str, ...]
     follow: tuple[str, ...] = ()
     often: int = 1
+    common: bool = False
     leans: bool = False
 
 
@@ -62,6 +63,7 @@ class Scene:
     texts: tuple[str, ...]
     questions: tuple[Question, ...]
     often: int = 1
+    common: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Thread:
     slots: Mapping
     turns: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     often: int = 1
+    common: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,10 +130,18 @@ def kind_of_file(name: str) -> str:
     return next((kind for kind, starts in KIND_OF_FILE.items() if name.startswith(starts)), "talk")
 
 
+def weight_of(entry: Mapping) -> dict[str, int | bool]:
+    """How an entry is drawn: what people ask ``often``, or what takes much ``practice``, comes more often than others.
+
+    A very small model has no room for what is hard, so what takes practice isn't common.
+    """
+    return {"often": entry.get("often", entry.get("practice", 1)), "common": "often" in entry}
+
+
 def intent_of(entry: Mapping, kind: str) -> Question:
     """An entry of the intents as a question."""
     return question_of(kind, entry["intent"], entry.get("slots", {}), texts_of(entry["ask"]), texts_of(entry["answer"]),
-                     often=entry.get("often", 1), leans=entry.get("leans", 0) == 1)  # fmt: skip
+                     **weight_of(entry), leans=entry.get("leans", 0) == 1)  # fmt: skip
 
 
 def table_of(entry: Mapping) -> Iterator[Question]:
@@ -140,7 +151,7 @@ def table_of(entry: Mapping) -> Iterator[Question]:
     for group in (entry, *entry.get("also", [])):
         yield question_of("facts", entry["table"], {**slots, **entry.get("slots", {})}, texts_of(group["ask"]),
                         texts_of(group["answer"]), follow=_follow_ups(_names(columns, rows), texts_of(group["ask"])),
-                        often=entry.get("often", 1))  # fmt: skip
+                        **weight_of(entry))  # fmt: skip
 
 
 def _names(columns: Sequence[str], rows: Sequence[Sequence]) -> set[str]:
@@ -166,7 +177,7 @@ def scene_of(entry: Mapping) -> Scene:
     questions = tuple(
         question_of("reading", q["kind"], slots, texts_of(q["q"]), texts_of(q["a"])) for q in entry["ask"]
     )
-    return Scene(entry["scene"], slots, texts_of(entry["text"]), questions, entry.get("often", 1))
+    return Scene(entry["scene"], slots, texts_of(entry["text"]), questions, **weight_of(entry))
 
 
 def thread_of(entry: Mapping) -> Thread:
@@ -176,7 +187,7 @@ def thread_of(entry: Mapping) -> Thread:
         wordings = texts_of(turn["user"])
         kept = tuple(text for text in wordings if not is_held_out(text)) or wordings
         turns.append((kept, texts_of(turn["assistant"])))
-    return Thread(entry["thread"], entry.get("slots", {}), tuple(turns), entry.get("often", 1))
+    return Thread(entry["thread"], entry.get("slots", {}), tuple(turns), **weight_of(entry))
 
 
 @cache
@@ -212,18 +223,17 @@ def load(folder: Path | None = None) -> Everyday:
 def load_common() -> Everyday:
     """What is asked often alone, with the best known values: all that a very small model has room for."""
     every = load()
-    questions = {kind: tuple(map(_first_values, filter(_is_often, some))) for kind, some in every.questions.items()}
+    questions = {
+        kind: tuple(_first_values(question) for question in some if question.common)
+        for kind, some in every.questions.items()
+    }
     return Everyday(
         questions,
-        tuple(filter(_is_often, every.scenes)),
+        tuple(scene for scene in every.scenes if scene.common),
         every.held_out_scenes,
-        tuple(filter(_is_often, every.threads)),
-        tuple(entry for entry in every.stories if entry.get("often", 1) > 1),
+        tuple(thread for thread in every.threads if thread.common),
+        tuple(entry for entry in every.stories if weight_of(entry)["common"]),
     )
-
-
-def _is_often(entry: Question | Scene | Thread) -> bool:
-    return 1 < entry.often < MUCH_PRACTICE
 
 
 def _first_values(question: Question) -> Question:

@@ -79,7 +79,8 @@ def _stories(common: bool) -> tuple[dict, ...]:
     """The told texts, each kind as often as people ask for it: stories and jokes more than riddles."""
     often = {"plot": 3, "joke": 4, "poem": 2, "riddle": 1, "describe": 1}
     told = _data(common).stories
-    return tuple(entry for entry in told for _ in range(often[stories.kind_of(entry)] * entry.get("often", 1)))
+    times = (often[stories.kind_of(entry)] * everyday.weight_of(entry)["often"] for entry in told)
+    return tuple(entry for entry, number in zip(told, times, strict=True) for _ in range(number))
 
 
 @cache

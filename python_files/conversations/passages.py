@@ -23,6 +23,7 @@ from conversations.everyday import (
     question_of,
     read_entries,
     texts_of,
+    weight_of,
 )
 from conversations.phrasings import is_held_out
 from conversations.templates import draw_slots, fill
@@ -60,6 +61,7 @@ class Passage:
     facts: tuple[Fact, ...]
     replies: tuple[str, ...] = ()
     often: int = 1
+    common: bool = False
 
 
 def passage_of(entry: Mapping) -> Passage:
@@ -82,7 +84,7 @@ def passage_of(entry: Mapping) -> Passage:
         return Fact(tuple(versions), left_out)
 
     facts = tuple(map(fact, entry["facts"]))
-    return Passage(entry["passage"], slots, texts_of(entry["open"]), facts, replies, entry.get("often", 1))
+    return Passage(entry["passage"], slots, texts_of(entry["open"]), facts, replies, **weight_of(entry))
 
 
 @cache
@@ -97,7 +99,7 @@ def choose(told: bool, held_out: bool = False, common: bool = False) -> tuple[Pa
     """The passages to read, or those that the user tells; those of training, or those that are held out."""
     return tuple(
         one for one in load()
-        if bool(one.replies) == told and is_held_out(one.name) == held_out and (one.often > 1 or not common)
+        if bool(one.replies) == told and is_held_out(one.name) == held_out and (one.common or not common)
     )  # fmt: skip
 
 
