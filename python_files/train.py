@@ -145,7 +145,7 @@ class Trainer:
         folder: gets ``log.csv``, ``config.json``, ``checkpoints/``, ``samples.jsonl`` and at the end ``model/``.
         val_dataset: held-out data for ``val_loss``, whole in every process.
         sample: called with the model every ``sample_every`` steps; its text is kept.
-        score: called with the model at each evaluation; the highest is the best, without it the lowest ``val_loss``.
+        score: called with the model at each evaluation. Best is the lowest ``val_loss``, or without one the top score.
     """
 
     def __init__(self, model, dataset, config: TrainConfig, folder, val_dataset=None, sample=None, score=None):
@@ -267,7 +267,7 @@ class Trainer:
         val_loss, score = sum_over_processes(val_loss, score)
         self.val_loss = round(val_loss, 6) if self.val_dataset else None
         self.since_best += 1
-        if (mark := score if self.score else -val_loss) > self.best:
+        if (mark := -val_loss if self.val_dataset else score) > self.best:
             self.best, self.best_step, self.since_best = mark, self.step, 0
             if self.config.keep == "best":
                 self.best_weights = {name: w.to("cpu", copy=True) for name, w in self.model.state_dict().items()}

@@ -44,7 +44,8 @@ def make_model(cls=GPT, shape: GPTConfig = SHAPE):
 def make_trainer(shards: Path, folder: Path, config: TrainConfig = CONFIG, **options) -> Trainer:
     dataset = options.pop("dataset", None) or PretrainDataset(shards, "train", 16, 8, seed=1)
     model = options.pop("model", None) or make_model()
-    return Trainer(model, dataset, config, folder, PretrainDataset(shards, "validation", 16, 8), **options)
+    held_out = options.pop("val_dataset", PretrainDataset(shards, "validation", 16, 8))
+    return Trainer(model, dataset, config, folder, held_out, **options)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import shutil
 import signal
 import subprocess
@@ -62,7 +63,8 @@ class Scores:
 
 def scored(shards, folder, marks, **settings) -> Trainer:
     scores = Scores(marks)
-    scores.trainer = make_trainer(shards, folder, replace(CONFIG, eval_every=4, **settings), score=scores)
+    config = replace(CONFIG, eval_every=4, **settings)
+    scores.trainer = make_trainer(shards, folder, config, val_dataset=None, score=scores)  # else the loss decides
     return scores.trainer
 
 
@@ -111,10 +113,11 @@ class Confusing:
         return ids, targets if step < self.since else targets.flip(1)
 
 
-def test_without_a_score_the_lowest_loss_is_best(shards, tmp_path):
+@pytest.mark.parametrize("marks", [{}, {"score": lambda model: random.random()}])
+def test_where_there_is_held_out_data_the_lowest_loss_is_best(shards, tmp_path, marks):
     dataset = Confusing(PretrainDataset(shards, "train", 16, 8, seed=1), 24)
     config = replace(CONFIG, keep="best", max_steps=48)
-    result = make_trainer(shards, tmp_path, config, dataset=dataset).run()
+    result = make_trainer(shards, tmp_path, config, dataset=dataset, **marks).run()
     losses = {int(row["step"]): float(row["val_loss"]) for row in curve(tmp_path) if row["val_loss"]}
     assert result["kept_step"] == min(losses, key=losses.get) == 24
     assert losses[48] > losses[24]

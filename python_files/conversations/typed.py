@@ -74,7 +74,7 @@ def as_typed(text: str, rng: random.Random, under_way: bool = False, spelled: Co
 
 def _as_typed(text: str, rng: random.Random, beginnings: Sequence[str], spelled: Collection[str]) -> str:
     first = re.split(r"\W", text, maxsplit=1)[0].lower()
-    begins_as_question = first in QUESTION_WORDS and not _EXCLAIMS.match(text)
+    begins_as_question = first in QUESTION_WORDS and text[-1:] != "." and not _EXCLAIMS.match(text)  # "Do it again."
     asks = text[-1:] == "?" or (begins_as_question and "? " not in text)  # what ends it decides its marks
     if text[-1:] in ".?!" and rng.random() < TYPED_SHARE:
         text = text[:-1] if rng.random() < 0.8 else text

@@ -64,7 +64,7 @@ def test_another_optimizer_is_refused_either_way(shards, tmp_path, first, then):
 
 def test_the_last_weights_are_kept_where_best_was_given_up(shards, tmp_path):
     marks = iter((0.9, 0.1, 0.2, 0.3, 0.1))
-    best = {"score": lambda model: next(marks)}
+    best = {"score": lambda model: next(marks), "val_dataset": None}
     stopped(shards, tmp_path, config=replace(CONFIG, keep="best", eval_every=5), **best)
     last = make_trainer(shards, tmp_path, replace(CONFIG, eval_every=5), **best)
     assert last.run()["kept_step"] == 24
@@ -72,10 +72,9 @@ def test_the_last_weights_are_kept_where_best_was_given_up(shards, tmp_path):
 
 def test_the_best_weights_are_those_since_best_was_asked_for(shards, tmp_path):
     marks = iter((0.9, 0.1, 0.2, 0.3, 0.1))
-    stopped(shards, tmp_path, config=replace(CONFIG, eval_every=5), score=lambda model: next(marks))
-    then = make_trainer(
-        shards, tmp_path, replace(CONFIG, keep="best", eval_every=5), score=lambda model: next(marks)
-    ).run()
+    marked = {"score": lambda model: next(marks), "val_dataset": None}
+    stopped(shards, tmp_path, config=replace(CONFIG, eval_every=5), **marked)
+    then = make_trainer(shards, tmp_path, replace(CONFIG, keep="best", eval_every=5), **marked).run()
     assert then["kept_step"] == 20, "the weights of step 5 were never kept"
 
 
