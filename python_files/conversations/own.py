@@ -47,9 +47,12 @@ _TAKES_LEAVE = re.compile(r"\b(good ?bye|bye|see you|good night|sleep (well|tigh
 _LOOKS_BACK = re.compile(
     r"\bfirst (question|thing|sum|number|answer|word)\b|\b(ask|say|said|tell|told|start|beg[ai]n)\w*\b.*\bfirst\b", re.I
 )
-_TELLS_NAME = re.compile(r"\b(my name'?s?( is)?|call me|i'?m called|name'?s|greetings from) \w|\w,? here\b", re.I)
+_TELLS_NAME = re.compile(
+    r"\b(my name'?s?( is)?|call me|i'?m called|name'?s|greetings from) \w|\w,? here\b|\b(?-i:I'm|I am) (?-i:[A-Z])",
+    re.I,
+)
 _IS_NAMED = re.compile(
-    r"\b(?i:hello|hi|nice to meet you|welcome|sure|thank you|with pleasure), (?!Folio\b)[A-Z][a-z]+\b[.!,]"
+    r"\b(?i:hello|hi|to (meet|see) you|to know|welcome|sure|thank you|with pleasure),? (?!Folio\b)[A-Z][a-z]+\b[.!,]"
 )
 
 
