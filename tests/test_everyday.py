@@ -288,7 +288,12 @@ def test_nothing_stands_before_what_it_does_not_fit():
     assert fits(plain, ("Is a dog a pet?", "Yes."))
     assert not fits(("bye", "Goodbye! Take care."), plain)
     assert not fits(plain, ("hi", "Hello! How are you?"))
-    assert not fits(plain, plain, ("What was my first question?", "If a cat is a pet."))
+    assert not fits(plain, ("Is a dog a pet?", "Yes."), ("What was my first question?", "If a cat is a pet."))
+    assert not fits(("i'm off", "Take care."), plain) and not fits(("see ya", "I was glad to talk."), plain)
+    assert not fits(plain, ("Hey, why is the sky blue?", "The air scatters blue light the most."))
+    assert not fits(("thanks", "You're welcome, any time."), ("thank you", "You're welcome, any time."))
+    assert not fits(("I can't go on.", "I'm so sorry. Please talk to someone you trust."), plain)
+    assert not fits(("My name is Ann.", "Hello, Ann!"), ("who r u", "I'm Folio. What's your name?"))
     assert not fits(("I'm Ann.", "Hello, Ann!"), ("Call me Bob.", "Sure, Bob."))
 
 

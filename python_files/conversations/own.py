@@ -43,7 +43,15 @@ PUT_TOGETHER = {"reading": 0.6, "threads": 0.3}  # the share of a kind that is p
 LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands before, and in all
 # A greeting stands at the beginning of a talk, a farewell at its end, and "the first question" is the talk's.
 _GREETS = re.compile(r"(hi|hello|hey|welcome back|good (morning|afternoon|evening))\b", re.I)
-_TAKES_LEAVE = re.compile(r"\b(good ?bye|bye|see you|good night|sleep (well|tight)|talk to you (soon|later))\b", re.I)
+_TAKES_LEAVE = re.compile(
+    r"\b(good ?bye|bye|see (you|ya|u)|good ?night|sleep (well|tight)|(talk|speak) to (you|u) (soon|later)|take care|"
+    r"gotta go|talk tomorrow|until (tomorrow|next time|then)|"
+    r"have a (nice|good|great|lovely) (day|evening|night|weekend|one))\b",
+    re.I,
+)
+_SENDS_FOR_HELP = re.compile(
+    r"\b(emergency|crisis line|help line|call for help|(someone|adult|somebody) (you trust|near|close))\b"
+)
 _LOOKS_BACK = re.compile(
     r"\bfirst (question|thing|sum|number|answer|word)\b|\b(ask|say|said|tell|told|start|beg[ai]n)\w*\b.*\bfirst\b", re.I
 )
@@ -53,6 +61,7 @@ _TELLS_NAME = re.compile(
 )
 _IS_NAMED = re.compile(
     r"\b(?i:hello|hi|to (meet|see) you|to know|welcome|sure|thank you|with pleasure),? (?!Folio\b)[A-Z][a-z]+\b[.!,]"
+    r"|\b(?i:what's your name|what is your name|who are you)\?"  # nor is one asked for who has told it
 )
 
 
@@ -125,14 +134,20 @@ def _letters(exchanges: Iterable[Exchange]) -> int:
     return sum(len(text) for exchange in exchanges for text in exchange)
 
 
+def _long(exchanges: Iterable[Exchange]) -> set[str]:
+    return {text for exchange in exchanges for text in exchange if len(text) > 20}
+
+
 def _names_user(exchanges: Iterable[Exchange]) -> bool:
     return any(_TELLS_NAME.search(said) or _IS_NAMED.search(answer) for said, answer in exchanges)
 
 
 def _fits_before(before: Sequence[Exchange], exchanges: Sequence[Exchange]) -> bool:
     """Whether a talk may begin with ``before`` and go on with ``exchanges``: one person, nothing out of place."""
-    if _GREETS.match(exchanges[0][1]) or _TAKES_LEAVE.search(before[-1][1]):
+    if any(map(_GREETS.match, exchanges[0])) or any(map(_TAKES_LEAVE.search, before[-1])):
         return False
+    if _SENDS_FOR_HELP.search(before[-1][1]) or not _long(before).isdisjoint(_long(exchanges)):
+        return False  # nobody goes from a cry for help to a riddle, or asks for the same twice
     if any(_LOOKS_BACK.search(said) for said, _ in exchanges) or (_names_user(before) and _names_user(exchanges)):
         return False
     return _letters(before) <= LONGEST_OPENING and _letters([*before, *exchanges]) <= LONGEST_TALK

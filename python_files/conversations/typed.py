@@ -26,6 +26,7 @@ QUESTION_WORDS = frozenset(
     "should has had am may".split()
 )
 REQUESTS = frozenset("can could please tell give name say list show write spell describe explain finish".split())
+_ASKS_WHETHER_KNOWN = re.compile(r"(do|can|could|would) you\b", re.I)  # "Do you know why …", "Can you tell me …"
 _EXCLAIMS = re.compile(r"(what an?|may you)\b|how \w+[.!]*$", re.I)
 # How people announce a passage, or label it. {asked} is the question within a sentence, without its capital letter.
 FRAMED_SHARE = 0.25
@@ -126,7 +127,7 @@ def with_question(passage: str, question: str, rng: random.Random) -> str:
 def _framed(passage: str, question: str, rng: random.Random, frames: Sequence[str]) -> str:
     frame = rng.choice(frames)
     word = question.split(" ")[0]
-    if "{asked}" in frame and word.lower() not in QUESTION_WORDS:
+    if "{asked}" in frame and (word.lower() not in QUESTION_WORDS or _ASKS_WHETHER_KNOWN.match(question)):
         frame = frame.replace(", {asked}", ": {asked}")  # not "According to the text, so, where …"
         asked = question
     else:
