@@ -6,7 +6,7 @@
 
 Needs the shards of the preset (course.py run --only 2_Pretraining_Data). A change that makes a step slower gets fewer
 steps, by the times of both measured in turns before the runs; its schedule ends where its steps do. A run has half of
-the preset's steps. Writes one line a run to benchmarks/ablations/recipe.csv, and skips those that stand there already.
+the preset's steps (--share). Writes one line a run to benchmarks/ablations/recipe.csv, and skips those that it has.
 """
 # ruff: noqa: E402
 
@@ -38,9 +38,8 @@ from presets import PRESETS, Preset
 from train import Muon, TrainConfig, Trainer, TrainingStopped, orthogonalize
 
 OUT = HERE / "ablations"
-COLUMNS = ["preset", "change", "seed", "steps", "seconds", "val_loss"]
+COLUMNS = ["preset", "share", "change", "seed", "steps", "seconds", "val_loss"]
 EVALUATED = 32  # held-out batches
-SHARE = 0.5  # of the preset's steps: three seeds of everything in an hour are worth more than one seed of longer runs
 # Polar Express: the best quintic for each step, by Amsel et al., 2025 (arXiv 2505.16932).
 POLAR = (
     (8.28721201814563, -23.595886519098837, 17.300387312530933),
@@ -231,6 +230,14 @@ def falls_by(shape: Callable[[float], float]) -> Callable[[Racer, int, int], Non
     return hook
 
 
+def both(*hooks: Callable[[Racer, int, int], None]) -> Callable[[Racer, int, int], None]:
+    def hook(trainer: Racer, step: int, steps: int) -> None:
+        for one in hooks:
+            one(trainer, step, steps)
+
+    return hook
+
+
 def start_heads(value: float) -> Callable[[GPT], None]:
     def start(model: GPT) -> None:
         for block in model.blocks:
@@ -269,6 +276,19 @@ CHANGES = {
     "ahead": Change("the token after the next guessed as well, at first", ahead=0.3),
     "momentum-0.9": Change("momentum 0.9 instead of 0.95", hook=momentum_of(0.9)),
     "momentum-rises": Change("momentum that rises from 0.85 to 0.95", hook=momentum_rises),
+    "rates": Change("AdamW's rate 0.006 and Muon's 0.01", {"lr": 0.006, "matrix_lr": 0.01}),
+    "rates-more": Change("AdamW's rate 0.012 and Muon's 0.01", {"lr": 0.012, "matrix_lr": 0.01}),
+    "rates-momentum": Change("the same, and momentum 0.9", {"lr": 0.006, "matrix_lr": 0.01}, hook=momentum_of(0.9)),
+    "rates-steps": Change(
+        "the same rates, and 3 Newton–Schulz steps", {"lr": 0.006, "matrix_lr": 0.01}, muon={"newton_schulz": 3}
+    ),
+    "all": Change(
+        "all of these, rows half as long first, a straight fall",
+        {"lr": 0.006, "matrix_lr": 0.01},
+        muon={"newton_schulz": 3},
+        hook=both(momentum_of(0.9), falls_by(lambda x: 1 - x)),
+        short_first=0.5,
+    ),
     "no-clip": Change("no limit to the gradient's norm", {"grad_clip": 0.0}),
     "narrow": Change("width 192 instead of 256", shape={"n_embd": 192, "n_head": 3, "n_kv_head": 1}),
     "wide": Change("width 320", shape={"n_embd": 320, "n_head": 5, "n_kv_head": 1}),
@@ -292,7 +312,7 @@ def racer(preset: Preset, change: Change, seed: int, steps: int) -> Racer:
 
 def nominal_steps(preset: Preset, change: Change) -> int:
     """Steps that read as much text as those of the base."""
-    rows = SHARE * preset.pretrain_steps * preset.pretrain_batch / (change.batch or preset.pretrain_batch)
+    rows = preset.pretrain_steps * preset.pretrain_batch / (change.batch or preset.pretrain_batch)
     return round(rows * (1 + change.small_first))
 
 
@@ -312,10 +332,16 @@ def steps_in_equal_time(preset: Preset, change: Change, samples: int = 10) -> in
     return round(numbers[0] * base / own)
 
 
-def race(preset_name: str, name: str, seed: int, steps: int) -> dict:
+def cut(preset_name: str, share: float) -> Preset:
+    """The preset with a share of its steps."""
+    preset = PRESETS[preset_name]
+    return replace(preset, pretrain_steps=round(share * preset.pretrain_steps))
+
+
+def race(preset_name: str, share: float, name: str, seed: int, steps: int) -> dict:
     """One run, on one core. Returns its line."""
     torch.set_num_threads(1)
-    preset = PRESETS[preset_name]
+    preset = cut(preset_name, share)
     trainer = racer(preset, CHANGES[name], seed, steps)
     trainer.val_dataset = PretrainDataset(artifacts.require(preset.name, "books"), "validation",
                                           preset.context_length, preset.pretrain_batch)  # fmt: skip
@@ -328,7 +354,7 @@ def race(preset_name: str, name: str, seed: int, steps: int) -> dict:
         loss = trainer.evaluate()
     except TrainingStopped:  # it diverged
         seconds = time.perf_counter() - started
-    values = (preset_name, name, seed, steps, f"{seconds:.1f}", f"{loss:.5f}")
+    values = (preset_name, f"{share:g}", name, seed, steps, f"{seconds:.1f}", f"{loss:.5f}")
     return dict(zip(COLUMNS, map(str, values), strict=True))
 
 
@@ -378,19 +404,22 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
+    parser.add_argument("--share", type=float, default=0.5, help="of the preset's steps (default: %(default)g)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", action="append", choices=CHANGES, help="one of them; may be given several times")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="runs at once, a core each")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--draw", action="store_true")
     options = parser.parse_args()
-    preset, path = PRESETS[options.preset], options.out / "recipe.csv"
+    preset, path = cut(options.preset, options.share), options.out / "recipe.csv"
+    here = {"preset": preset.name, "share": f"{options.share:g}"}
     names = [name for name in CHANGES if name in {"base", *(options.only or CHANGES)}]
-    done = {(row["preset"], row["change"], row["seed"]) for row in read(path)}
+    made = [row for row in read(path) if here.items() <= row.items()]
+    done = {(row["change"], row["seed"]) for row in made}
     wanted = [(name, seed) for seed in range(options.seeds) for name in names
-              if not options.draw and (preset.name, name, str(seed)) not in done]  # fmt: skip
+              if not options.draw and (name, str(seed)) not in done]  # fmt: skip
     if wanted:
-        steps = {row["change"]: int(row["steps"]) for row in read(path) if row["preset"] == preset.name}
+        steps = {row["change"]: int(row["steps"]) for row in made}
         for name in tqdm(list(dict.fromkeys(name for name, _ in wanted)), desc="times of a step"):
             if name not in steps:
                 plain = not (same := CHANGES[name]).muon and not same.batch and not same.shape.get("n_embd")
@@ -407,16 +436,16 @@ def main() -> int:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             if new:
                 writer.writeheader()
-            jobs = [pool.submit(race, preset.name, name, seed, steps[name]) for name, seed in wanted]
+            jobs = [pool.submit(race, preset.name, options.share, name, seed, steps[name]) for name, seed in wanted]
             for job in as_completed(jobs):
                 writer.writerow(job.result())
                 file.flush()
                 bar.update()
-    rows = [row for row in read(path) if row["preset"] == preset.name]
+    rows = [row for row in read(path) if here.items() <= row.items()]
     for name, mean, error, seeds, n_steps in compared(rows):
         print(f"{mean:+.4f} ± {error:.4f}  {seeds} seeds, {n_steps:.0f} steps: {CHANGES[name].what}")
     if rows:
-        draw(rows, options.out / f"recipe{'' if preset.name == 'tiny' else '_' + preset.name}.png")
+        draw(rows, options.out / f"recipe_{preset.name}_{options.share:g}.png")
     return 0
 
 

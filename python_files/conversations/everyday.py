@@ -28,6 +28,7 @@ KIND_OF_FILE = {
     "instructions": ("instruct_", "continue"),
 }
 _POINTS_BACK = re.compile(r"\b(it|they|them|there)\b", re.I)
+_GOES_ON = re.compile(r"and\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -247,8 +248,9 @@ Exchange = tuple[str, str]
 
 
 def ask(question: Question, values: Mapping, rng: random.Random) -> Exchange:
-    """A question in one wording and with one answer."""
-    return _ask(question, rng.choice(question.wordings), values, rng)
+    """A question in one wording and with one answer: not "and why?", if there is a wording that begins otherwise."""
+    first = [text for text in question.wordings if not _GOES_ON.match(text)]
+    return _ask(question, rng.choice(first or question.wordings), values, rng)
 
 
 def ask_later(question: Question, values: Mapping, rng: random.Random) -> Exchange:

@@ -44,8 +44,8 @@ LONGEST_OPENING, LONGEST_TALK = 200, 1200  # letters: in an exchange that stands
 # A greeting stands at the beginning of a talk, a farewell at its end, and "the first question" is the talk's.
 _GREETS = re.compile(r"(hi|hello|hey|welcome back|good (morning|afternoon|evening))\b", re.I)
 _TAKES_LEAVE = re.compile(
-    r"\b(good ?bye|bye|see (you|ya|u)|good ?night|sleep (well|tight)|(talk|speak) to (you|u) (soon|later)|take care|"
-    r"gotta go|talk tomorrow|until (tomorrow|next time|then)|"
+    r"\b(good ?bye|bye|see (you|ya|u)|good ?night|(?<!you )sleep (well|tight)|(talk|speak) to (you|u) (soon|later)|"
+    r"take care(?! o[fn])|gotta go|gtg|ttyl|cya|farewell|off to bed|talk tomorrow|until (tomorrow|next time|then)|"
     r"have a (nice|good|great|lovely) (day|evening|night|weekend|one))\b",
     re.I,
 )
@@ -53,7 +53,9 @@ _SENDS_FOR_HELP = re.compile(
     r"\b(emergency|crisis line|help line|call for help|(someone|adult|somebody) (you trust|near|close))\b"
 )
 _LOOKS_BACK = re.compile(
-    r"\bfirst (question|thing|sum|number|answer|word)\b|\b(ask|say|said|tell|told|start|beg[ai]n)\w*\b.*\bfirst\b", re.I
+    r"\bfirst (question|thing|sum|number|answer|word|one|result)\b|\bat the (beginning|start)\b|"
+    r"\b(ask|say|said|tell|told|start|beg[ai]n)\w*\b.*\bfirst\b",
+    re.I,
 )
 _TELLS_NAME = re.compile(
     r"\b(my name'?s?( is)?|call me|i'?m called|name'?s|greetings from) \w|\w,? here\b|\b(?-i:I'm|I am) (?-i:[A-Z])",

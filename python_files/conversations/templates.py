@@ -31,7 +31,7 @@ IRREGULAR_PLURALS = dict(
         "child children, man men, woman women, person people, mouse mice, foot feet, tooth teeth, goose geese, "
         "ox oxen, sheep sheep, fish fish, deer deer, leaf leaves, knife knives, wolf wolves, life lives, wife wives, "
         "shelf shelves, half halves, loaf loaves, thief thieves, calf calves, potato potatoes, tomato tomatoes, "
-        "hero heroes, echo echoes, scarf scarves, elf elves"
+        "hero heroes, echo echoes, scarf scarves, elf elves, snowman snowmen"
     ).split(", ")
 )  # fmt: skip
 # Of the frequent names in the lists those that would distract, and abbreviations.
@@ -43,7 +43,7 @@ _BAR = re.compile(r"\|(?![^{}]*\})")  # between two alternatives, not before a f
 _TERM = re.compile(r"\s*([-+*])\s*")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _VOWEL_SOUND = re.compile(
-    r"(?!uni|eu|u\b|uk|one\b|use|ufo|utensil)[aeiou]|hour|honest|heir|[fhlmnrsx]\b|(?:mp|sms)", re.I
+    r"(?!uni|eu|u\b|uk|one\b|use|ufo|utensil)[aeiou]|hour|honest|heir|[fhlmnrsx]\b|(?:mp|sms)|8|1[18]\b", re.I
 )
 
 
@@ -66,7 +66,7 @@ class Person:
 
 
 def with_article(noun: str) -> str:
-    """``an apple``, ``a pear``, ``a unicorn``, ``an hour``."""
+    """``an apple``, ``a pear``, ``a unicorn``, ``an hour``, ``an 8``."""
     return f"an {noun}" if _VOWEL_SOUND.match(noun) else f"a {noun}"
 
 
@@ -224,6 +224,7 @@ def draw_slots(slots: Mapping, rng: random.Random) -> dict:
         else:
             raise TemplateError(f"slot {name!r} is {kind!r}: write a list, a range such as 2-9, or one of {PEOPLE}.")
         values[name] = value
+    values["_words"] &= all(value <= 12 for value in values.values() if isinstance(value, int))  # not "fifteen and 4"
     return values
 
 
