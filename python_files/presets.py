@@ -66,7 +66,7 @@ PRESETS = {
     "tiny": Preset(
         name="tiny", n_layer=4, n_embd=256, n_head=4, n_kv_head=2, context_length=256, vocab_size=4096,
         books="packaged", book_limit=None, micro_batch=8,
-        pretrain_batch=8, pretrain_steps=300, pretrain_lr=6e-3, pretrain_matrix_lr=0.01,
+        pretrain_batch=8, pretrain_steps=300, pretrain_lr=3e-3, pretrain_matrix_lr=0.02,
         sft_conversations=60_000, sft_batch=8, sft_steps=1200, sft_lr=2e-3, sft_matrix_lr=0.02, sft_context_length=256,
         common_talk=True,
     ),
