@@ -18,7 +18,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -339,8 +338,9 @@ def cut(preset_name: str, share: float) -> Preset:
     return replace(preset, pretrain_steps=round(share * preset.pretrain_steps))
 
 
-def race(preset_name: str, share: float, name: str, seed: int, steps: int) -> dict:
-    """One run, on one core. Returns its line."""
+def race(job: tuple[str, float, str, int, int]) -> dict:
+    """One run, on one core: preset, share, change, seed, steps. Returns its line."""
+    preset_name, share, name, seed, steps = job
     torch.set_num_threads(1)
     preset = cut(preset_name, share)
     trainer = racer(preset, CHANGES[name], seed, steps)
@@ -428,16 +428,16 @@ def main() -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         new = not path.is_file()
         with (
-            ProcessPoolExecutor(options.workers, get_context("spawn")) as pool,
+            get_context("spawn").Pool(options.workers) as pool,  # whose processes end when this one is killed
             open(path, "a", encoding="utf-8", newline="") as file,
             tqdm(total=len(wanted), desc="runs") as bar,
         ):
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             if new:
                 writer.writeheader()
-            jobs = [pool.submit(race, preset.name, options.share, name, seed, steps[name]) for name, seed in wanted]
-            for job in as_completed(jobs):
-                writer.writerow(job.result())
+            jobs = [(preset.name, options.share, name, seed, steps[name]) for name, seed in wanted]
+            for line in pool.imap_unordered(race, jobs):
+                writer.writerow(line)
                 file.flush()
                 bar.update()
     rows = [row for row in read(path) if here.items() <= row.items()]
