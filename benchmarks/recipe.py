@@ -1,6 +1,6 @@
 """Which changes to the recipe of pretraining pay? Runs of equal seconds, by turns, with the same seeds.
 
-    python benchmarks/recipe.py                      every change at tiny; about three quarters of an hour on two cores
+    python benchmarks/recipe.py                      every change at tiny, three seeds: an hour and a half on two cores
     python benchmarks/recipe.py --only polar-5       some of them
     python benchmarks/recipe.py --draw               only the table and the picture, from what was measured
 
@@ -126,7 +126,7 @@ def compared(rows: list[dict]) -> list[tuple[str, float, float, int, float]]:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """The picture: the difference to the base, with its standard error."""
+    """The picture: the difference to the base, and two standard errors to each side."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -194,4 +194,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except artifacts.CourseError as error:  # the shards are missing
+        sys.exit(f"recipe.py: {error}")
