@@ -321,10 +321,13 @@ def check_command(options):
 
 
 def test_command(arguments):
-    """Runs the tests from the course's folder, whatever folder one is in."""
+    """Runs the tests from the course's folder, whatever folder one is in; several files at once where that can be."""
     python = course_python()
     os.chdir(str(ROOT))
-    become([python, "-m", "pytest", *arguments])
+    # COURSE_PYTHON may lack pytest-xdist
+    shares = subprocess.run([python, "-c", "import xdist"], stderr=subprocess.DEVNULL).returncode == 0
+    at_once = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"] if shares else []
+    become([python, "-m", "pytest", *at_once, *arguments])
 
 
 def lab_command(arguments):

@@ -47,9 +47,12 @@ def measure(plan: Plan, name: str, benchmark: str) -> list[Row]:
     how = f"{sizes}; {str(ours.trainer.precision).removeprefix('torch.')}"
     how += ", both compiled" if ours.trainer.config.compile else ""
     share = 0.15 if races else 1
+    full = preset.pretrain_batch
+    how += "" if races else f"; as in steps of {full} rows, from steps of {rows} and the optimizers' share of them"
     speeds = alternate(
-        lambda: ours.speed(steps), lambda: theirs.speed(steps), plan, f"{benchmark}: tokens/s", plan.seconds * share
-    )
+        lambda: ours.speed(steps, full), lambda: theirs.speed(steps, full), plan, f"{benchmark}: tokens/s",
+        plan.seconds * share,
+    )  # fmt: skip
     size = f"{ours.n_parameters / 1e6:.0f}M"
     what = f"Training at {size}"
     made = [make_row(benchmark, what, AGAINST, "tokens/s", *speeds, aim=AIMS["speed"], note=how)]

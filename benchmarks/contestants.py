@@ -119,9 +119,16 @@ class Contestant:
         self.trainer = Trainer(self._fresh(1), train, config, scratch, val)
         self.trainer.schedule = lambda step: 1e-3
         self.trainer.model.train()
+        self._optimizing = 0.0  # seconds so far
+        for optimizer in self.trainer.optimizers:
+            optimizer.register_step_pre_hook(lambda *_: self._add_seconds(-time.perf_counter()))
+            optimizer.register_step_post_hook(lambda *_: self._add_seconds(time.perf_counter()))
         for step in range(2):  # compiling ends with the second
             self.trainer.learn(step)
         self._steps = 2
+
+    def _add_seconds(self, seconds: float) -> None:
+        self._optimizing += seconds
 
     def _dataset(self, split: str, seed: int) -> PretrainDataset:
         return PretrainDataset(self.data, split, self.preset.context_length, self.rows, seed)
@@ -135,13 +142,19 @@ class Contestant:
         """Weights of the model."""
         return sum(p.numel() for p in self.trainer.model.parameters())
 
-    def speed(self, steps: int) -> float:
-        """Tokens a second over ``steps`` steps."""
-        started = time.perf_counter()
+    def speed(self, steps: int, rows: int | None = None) -> float:
+        """Tokens a second over ``steps`` steps.
+
+        Args:
+            rows: as if a step had so many: the model's time grows with them, that of the optimizers doesn't.
+        """
+        started, self._optimizing = time.perf_counter(), 0.0
         for step in range(self._steps, self._steps + steps):
             self.trainer.learn(step)
         self._steps += steps
-        return steps * self.rows * self.preset.context_length / (time.perf_counter() - started)
+        seconds, times = time.perf_counter() - started, (rows or self.rows) / self.rows
+        seconds = (seconds - self._optimizing) * times + self._optimizing
+        return steps * self.rows * times * self.preset.context_length / seconds
 
     def run(
         self, seconds: float, seed: int, at: Iterable[float] = (), target: float = -1.0, **rates: float

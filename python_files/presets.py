@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from artifacts import CourseError
 
 REHEARSAL = "-rehearsal"  # ends the name of a preset that is rehearsed, and of its folder below artifacts/
+SHORTER = 5  # times, with COURSE_SHORT
 REHEARSED_BOOKS = 100  # of the hub or a folder: text enough for the largest vocabulary. Packaged books are all read
 
 
@@ -58,8 +59,9 @@ class Preset:
         return self.name.endswith(REHEARSAL)
 
     def few(self, number: int) -> int:
-        """``number``, or in a rehearsal a twentieth of it, at least 2: questions of an exam, batches, characters."""
-        return max(2, number // 20) if self.is_rehearsal else number
+        """``number`` of questions of an exam, batches or characters; in a rehearsal a twentieth of it, at least 2."""
+        part = 20 if self.is_rehearsal else SHORTER if os.environ.get("COURSE_SHORT") else 1
+        return number if part == 1 else max(2, number // part)
 
 
 PRESETS = {
@@ -131,7 +133,7 @@ def choose(name: str) -> Preset:
 
     ``COURSE_PRESET``, ``COURSE_BOOKS`` and ``COURSE_LIMIT`` override the name, the source of books and the number of
     books. A name that ends in ``-rehearsal`` (``run --rehearse``) rehearses the preset before it. ``COURSE_SHORT`` cuts
-    both trainings to a fifth: the tests run every cell with it, in a few minutes.
+    both trainings and the exams to a fifth: the tests run every cell with it, in a few minutes.
 
     Raises:
         CourseError: there is no preset of that name, or the limit is no positive number.
@@ -149,8 +151,8 @@ def choose(name: str) -> Preset:
             raise CourseError(f"COURSE_LIMIT (--limit) is {limit!r}: it must be a positive whole number of books.")
         preset = replace(preset, book_limit=int(limit))
     if os.environ.get("COURSE_SHORT") and not preset.is_rehearsal:
-        shorter = {name: getattr(preset, name) // 5 for name in ("pretrain_steps", "sft_steps", "sft_conversations")}
-        preset = replace(preset, **shorter)
+        cut = ("pretrain_steps", "sft_steps", "sft_conversations")
+        preset = replace(preset, **{name: getattr(preset, name) // SHORTER for name in cut})
     return preset
 
 

@@ -227,6 +227,9 @@ def test_the_environment_overrides_the_notebooks_choice(monkeypatch):
     assert presets.PRESETS["cpu"].book_limit != 7
     monkeypatch.setenv("COURSE_SHORT", "1")
     assert presets.choose("tiny").sft_steps == chosen.sft_steps // 5 and presets.choose("tiny").book_limit == 7
+    assert (chosen.few(40), chosen.few(3)) == (8, 2)
+    monkeypatch.delenv("COURSE_SHORT")
+    assert chosen.few(40) == 40
 
 
 @pytest.mark.parametrize("variable, value", [("PRESET", "huge"), ("LIMIT", "0"), ("LIMIT", "-3"), ("LIMIT", "many")])

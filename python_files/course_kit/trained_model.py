@@ -90,7 +90,7 @@ def make_exam() -> Path:
         prepare_books(sources.open_source("packaged"), tokenizer, books, seed=seed)
     if not _is_from(exam, tokenizer.fingerprint):
         artifacts.begin(exam)
-        held_out = mix.held_out_exam(books, tokenizer, PER_KIND, seed)
+        held_out = mix.held_out_exam(books, tokenizer, PRESETS["tiny"].few(PER_KIND), seed)
         for split, questions in held_out.items():
             artifacts.write_text(exam / f"heldout_{split}.jsonl", question_lines(questions))
         files = [f"heldout_{split}.jsonl" for split in held_out]
