@@ -116,7 +116,7 @@ def _without_mojibake(text: str) -> str:
 
 def _normalise(raw: str) -> str:
     """Unicode NFC, ``\\n`` line ends, plain spaces, no invisible characters, no white space at line ends."""
-    text = re.sub(r"(?<!\r)\r+\n|\r", "\n", raw)
+    text = re.sub(r"(?<!\r)\r+\n|\r", "\n", raw) if "\r" in raw else raw
     text = unicodedata.normalize("NFC", _without_mojibake(text))
     text = re.sub(r"[\f\v\x85\u2028\u2029]", "\n", text)
     text = text.expandtabs(8)
@@ -132,16 +132,18 @@ _ILLUSTRATION = re.compile(
 )
 _NOTE_IN_BRACKETS = re.compile(r"\[Transcriber[’']?s?[’']? Notes?\b(?:[^\[\]]|\[[^\[\]]*\]){0,1500}\]", re.IGNORECASE)
 # "[12]" behind a word points to a note, "[Footnote 12: …]" is one: its words stay, as a paragraph.
-_FOOTNOTE_MARK = re.compile(r"(?<=[\w.,;:!?\"'”’)_])(?:[ ]?\[(?:\d{1,3}|[A-Z]|[*†‡§])\])+(?=[\s.,;:!?\"'”’)_—-]|$)")
+_BEFORE, _MARK, _BEHIND = r"[\w.,;:!?\"'”’)_]", r"(?:\d{1,3}|[A-Z]|[*†‡§])\]", r"[\s.,;:!?\"'”’)_—-]|$"
+# What stands before is looked at second, here and below: a pattern whose first sign is known is found far sooner.
+_FOOTNOTE_MARK = re.compile(rf"(?: \[(?<={_BEFORE} \[)|\[(?<={_BEFORE}\[)){_MARK}(?:[ ]?\[{_MARK})*(?={_BEHIND})")
 _FOOTNOTE = re.compile(
     r"^[ ]*\[_?(?:Foot)?note_?\b[ ]*_?[\dA-Z*†‡]{0,4}_?[:.][ ]*+((?:[^\[\]]|\[[^\[\]]*\]){1,20000})\]",
     re.IGNORECASE | re.MULTILINE,
 )
 _PAGE_MARK = re.compile(r"[\[{](?:[Pp][Gg]|[Pp]age|PAGE|[Pp])\.? ?[\divxlcIVXLC]+[\]}]|\{\d{1,4}[a-z]?\}")
 _MARK_AND_SPACE = re.compile(r" ?\x00(?=\s|$)|\x00 ?")  # \x00 stands for a page mark: no text has one here
-_ITALICS = re.compile(r"(?<![A-Za-z0-9_])_(?=[^\s_])((?:[^_\n]|\n(?!\n)){1,1500}?)(?<=[^\s_])_(?!_)")
-_BOLD = re.compile(r"(?<![\w=])=(?=[^\s=])([^=\n]{1,200}?)(?<=[^\s=])=(?![\w=])")
-_STARRED = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,200}?)(?<=[^\s*])\*(?![\w*])")
+_ITALICS = re.compile(r"_(?<![A-Za-z0-9_]_)(?=[^\s_])((?:[^_\n]|\n(?!\n)){1,1500}?)(?<=[^\s_])_(?!_)")
+_BOLD = re.compile(r"=(?<![\w=]=)(?=[^\s=])([^=\n]{1,200}?)(?<=[^\s=])=(?![\w=])")
+_STARRED = re.compile(r"\*(?<![\w*]\*)(?=[^\s*])([^*\n]{1,200}?)(?<=[^\s*])\*(?![\w*])")
 _RULE = re.compile(r"(?=[ \-=_~.+|#]*[\-=_~+#]{3})[ \-=_~.+|#]+")
 _STARS = re.compile(r"^\s*\*(?:\s*\*){2,}\s*$|^\s*(?:[*·•]\s+){2,}[*·•]\s*$")
 _NUMBER_ALONE = re.compile(r"^\W{0,3}(\d{1,4})\W{0,3}$")
@@ -163,7 +165,8 @@ def _without_debris(text: str) -> str:
 def _without_page_numbers(text: str) -> str:
     """Drops lines that hold a number alone, if they count up as pages do. Chapter numbers stay."""
     lines = text.split("\n")
-    alone = [(index, int(match[1])) for index, line in enumerate(lines) if (match := _NUMBER_ALONE.match(line))]
+    short = ((index, _NUMBER_ALONE.match(line)) for index, line in enumerate(lines) if len(line) <= 10)
+    alone = [(index, int(match[1])) for index, match in short if match]
     numbers = [number for _, number in alone]
     rising = sum(0 < later - earlier < 10 for earlier, later in zip(numbers, numbers[1:], strict=False))
     if len(numbers) < 30 or rising < 0.8 * (len(numbers) - 1) or max(numbers) < 60:

@@ -6,6 +6,7 @@ real files, and when in doubt the text stays: a leftover line costs less than a 
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 # ---- headers and footers
 
@@ -20,15 +21,30 @@ _MARKERS = re.compile(
     """,
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
+# Every marker's first line has one of these. They are found many times faster, since few places can begin them.
+_IN_MARKERS = re.compile(
+    "[Gg][Uu][Tt][Ee][Nn][Bb][Ee][Rr][Gg]|[Ss][Mm][Aa][Ll][Ll] [Pp][Rr][Ii][Nn][Tt]"
+    "|[Ff][Uu][Ll][Ll] [Ll][Ii][Cc][Ee][Nn][Ss][Ee]"
+)
 
 # More text than any licence after a line "End of Project Gutenberg's …" is the next part of the book.
 _LONGEST_FOOTER = 40_000
 _LONGEST_HEADER = 40_000
 
 
+def _markers(text: str) -> Iterator[re.Match]:
+    """``_MARKERS.finditer(text)``, sooner."""
+    end = 0
+    for words in _IN_MARKERS.finditer(text):
+        line = text.rfind("\n", 0, words.start()) + 1
+        if line >= end and (marker := _MARKERS.match(text, line)):
+            end = marker.end()
+            yield marker
+
+
 def without_headers(text: str) -> str:
     """What stands between the start and end markers; a file of several parts has several such stretches."""
-    markers = list(_MARKERS.finditer(text))
+    markers = list(_markers(text))
     stretches: list[str] = []
     begin: int | None = 0
     started = False
@@ -65,7 +81,7 @@ def _is_footer(text: str, marker: re.Match) -> bool:
 def header_of(text: str) -> str:
     """What stands before the book in a raw file, ``""`` if it begins with the book."""
     opening = text[: 2 * _LONGEST_HEADER].replace("\r\n", "\n").replace("\r", "\n")
-    for marker in _MARKERS.finditer(opening):
+    for marker in _markers(opening):
         if marker["start"] and not _is_footer(opening, marker):
             return opening[: marker.start()]
     return opening[: _header_end(opening, marked=False)]
@@ -73,7 +89,7 @@ def header_of(text: str) -> str:
 
 def is_from_gutenberg(text: str) -> bool:
     """Whether a file, with its header, is one of Project Gutenberg's, and not a text of the reader's own."""
-    return any(_MARKERS.search(part) for part in (text[:_LONGEST_HEADER], text[-2 * _LONGEST_FOOTER :])) or bool(
+    return any(any(_markers(part)) for part in (text[:_LONGEST_HEADER], text[-2 * _LONGEST_FOOTER :])) or bool(
         _HEADER_BEGINS.search(text[:5_000])
     )
 

@@ -6,6 +6,7 @@ Counts, not a model: each can be checked by eye, and the notebook shows where re
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 
 from books.credits import header_of
 from books.languages import language_codes
@@ -40,29 +41,38 @@ def _sample(text: str) -> str:
     return "\n".join(parts)
 
 
+def _visible(text: str) -> Counter:
+    """How often each visible character comes in an even sample."""
+    return Counter({char: n for char, n in Counter(text[:: max(1, len(text) // 5_000)]).items() if not char.isspace()})
+
+
 def letter_share(text: str) -> float:
     """Letters among all visible characters."""
-    visible = [char for char in text[:: max(1, len(text) // 5_000)] if not char.isspace()]
-    kinds = Counter(unicodedata.category(char)[0] for char in visible)
-    return (kinds["L"] + kinds["M"]) / max(1, len(visible))
+    visible = _visible(text)
+    return sum(n for char, n in visible.items() if unicodedata.category(char)[0] in "LM") / max(1, visible.total())
 
 
 def foreign_share(text: str) -> float:
     """Control and replacement characters among all visible ones. Taken before cleaning, which removes some."""
-    visible = [char for char in text[:: max(1, len(text) // 5_000)] if not char.isspace()]
-    foreign = sum(char == "\ufffd" or unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") for char in visible)
-    return foreign / max(1, len(visible))
+    visible, foreign = _visible(text), ("Cc", "Cn", "Co", "Cs")
+    found = sum(n for char, n in visible.items() if char == "\ufffd" or unicodedata.category(char) in foreign)
+    return found / max(1, visible.total())
+
+
+@lru_cache(maxsize=1)  # two counts of the same book are taken one after the other
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", _sample(text).lower())
 
 
 def function_word_share(text: str) -> float:
     """The commonest English words among all words of a sample."""
-    words = re.findall(r"[^\W\d_]+", _sample(text).lower())
-    return sum(word in FUNCTION_WORDS for word in words) / max(1, len(words))
+    words = _words(text)
+    return sum(map(FUNCTION_WORDS.__contains__, words)) / max(1, len(words))
 
 
 def word_variety(text: str) -> float:
     """Different words per word, in 5,000 words."""
-    words = re.findall(r"[^\W\d_]+", _sample(text).lower())[:5000]
+    words = _words(text)[:5000]
     return len(set(words)) / max(1, len(words))
 
 
@@ -76,8 +86,8 @@ _GARBLED = re.compile(
 def garbled_share(text: str) -> float:
     """Words that look like misread print among all words of a sample."""
     lines = [line for line in _sample(text).split("\n") if not line.strip().startswith("|")]  # not tables and diagrams
-    words = " ".join(lines).split()
-    return sum(bool(_GARBLED.search(word)) for word in words) / max(1, len(words))
+    words = Counter(" ".join(lines).split())  # each different word is looked at once
+    return sum(n for word, n in words.items() if _GARBLED.search(word)) / max(1, words.total())
 
 
 # Entries of indexes ("Whales, 12, 33-40"), of tables (columns or numbers alone), of dictionaries ("Abate, v.t. …").
