@@ -56,9 +56,8 @@ def venv_python(folder):
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def works(python):
-    """Whether ``python`` starts and is new enough."""
-    code = f"import sys; sys.exit(sys.version_info < {OLDEST})"
+def works(python, code=f"import sys; sys.exit(sys.version_info < {OLDEST})"):
+    """Whether ``python`` starts and runs ``code``; without any, whether it is new enough."""
     try:
         return subprocess.run([str(python), "-c", code], stderr=subprocess.DEVNULL).returncode == 0
     except OSError:
@@ -324,10 +323,8 @@ def test_command(arguments):
     """Runs the tests from the course's folder, whatever folder one is in; several files at once where that can be."""
     python = course_python()
     os.chdir(str(ROOT))
-    # COURSE_PYTHON may lack pytest-xdist
-    shares = subprocess.run([python, "-c", "import xdist"], stderr=subprocess.DEVNULL).returncode == 0
-    at_once = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"] if shares else []
-    become([python, "-m", "pytest", *at_once, *arguments])
+    at_once = "-n auto --dist loadfile --no-loadscope-reorder" if works(python, "import xdist") else ""
+    become([python, "-m", "pytest", *at_once.split(), *arguments])
 
 
 def lab_command(arguments):
