@@ -86,6 +86,7 @@ def finished(monkeypatch):
     pages = {f"{n}_{name}/1_page.ipynb": 60.0 for n, name in enumerate(("Tokenizer", "Pretraining_Data"), 1)}
     pages |= {"4_Pretraining/1_pretrain.ipynb": 90.0, "5_SFT_Data/3_exams_and_rows.ipynb": 50.0}
     pages |= {"6_SFT_Training/1_finetune.ipynb": 80.0, "7_Sampling/4_exams.ipynb": 10.0}
+    pages |= {"7_Sampling/2_talk_to_your_model.ipynb": 6.0, "6_SFT_Training/2_what_if.ipynb": 20.0}
     write(root / "notebooks" / "seconds.json", json.dumps(pages))
     write(root / "notebooks" / "peaks.json", json.dumps(dict.fromkeys(pages, 2 * 10**9)))
     write(root / "pretrain" / "log.csv", LOG)
@@ -119,8 +120,11 @@ def test_a_rehearsal_tells_the_real_run(finished):
     assert by_name["4_Pretraining"].real_disk_bytes == by_name["4_Pretraining"].disk_bytes > 3_000_000
     # 1,600 steps, and 8 evaluations of 8 batches instead of 2, each of four times the rows.
     assert by_name["4_Pretraining"].real_seconds == pytest.approx(90 + 1600 * 10 + 8 * 16 * 16)
+    # 3,800 steps and 10 evaluations; and 15 short runs of 72 more steps, of 16 rows: 2 + 4 seconds.
+    assert by_name["6_SFT_Training"].real_seconds == pytest.approx(100 + 3800 * 10 + 10 * 16 * 16 + 15 * 72 * 6)
     assert by_name["5_SFT_Data"].real_seconds == pytest.approx(50 + 898_000 * 0.001)
-    assert by_name["7_Sampling"].real_seconds == pytest.approx(20 * 10)
+    # 6 of the 10 seconds are the page's start, as the other page shows: the exam takes 4, and then 20 times as long.
+    assert by_name["7_Sampling"].real_seconds == pytest.approx(6 + 6 + 20 * 4)
 
 
 def test_the_table_is_for_people(finished):

@@ -23,6 +23,8 @@ HUB_SECONDS = 10
 PEAKS = "peaks.json"  # beside the executed notebooks: the most memory that each has held
 # What real trainings do: evaluations in pretraining and in fine-tuning, and batches in each of them.
 EVALUATIONS, BATCHES = (8, 10), 8
+# Lesson 6.2 trains about fifteen models on half the rows of a step: 80 steps each, in a rehearsal 8.
+EXPERIMENT_STEPS = 15 * (80 - 8)
 BOOK_BYTES, HUB_BOOKS, TOKENIZER_BOOKS = 402_000, 61_340, 2_000
 
 
@@ -108,16 +110,18 @@ def real_step(preset: Preset, phase: str, real_rows: int, foreseen: dict) -> Ste
 
 
 def conversation_seconds(preset: Preset, number: int = 500) -> float:
-    """Seconds to make and render one conversation of the course's own, on one core."""
+    """Seconds for a conversation of the course's own to be made and rendered, where all cores make them."""
     from bpe_tokenizer import BPETokenizer
     from conversations import chat_format, own
+    from processes import cores
 
     tokenizer = BPETokenizer.load(artifacts.artifacts_root() / preset.name / "tokenizer")
-    list(own.conversations(2, preset.seed))  # reads the files that they are made of
-    started = time.perf_counter()
-    made = own.conversations(number, preset.seed, common=preset.common_talk)
-    list(chat_format.render_all((one.messages for one in made), tokenizer))
-    return (time.perf_counter() - started) / number
+    started = 0.0
+    for start in (0, number):  # the first read the files that they are made of
+        started = time.perf_counter()
+        made = own.conversations(number, preset.seed, start, common=preset.common_talk)
+        list(chat_format.render_all((one.messages for one in made), tokenizer))
+    return (time.perf_counter() - started) / number / cores()
 
 
 def measured(preset: Preset) -> tuple[list[Phase], list[Step]]:
@@ -137,8 +141,10 @@ def measured(preset: Preset) -> tuple[list[Phase], list[Step]]:
     for_tokenizer = min(more_text, max(1.0, TOKENIZER_BOOKS * BOOK_BYTES / books["bytes_in"]))
     more_talk = real.sft_conversations / preset.sft_conversations
     times = {"1_Tokenizer": lambda s: s * for_tokenizer, "2_Pretraining_Data": lambda s: s * more_text}
-    # The exams are a twentieth of the real ones.
-    exams = sum(seconds.get(f"7_Sampling/{page}.ipynb", 0.0) for page in ("3_how_good_is_it", "4_exams"))
+    # The exams are a twentieth of the real ones. What the shortest page takes is its start, which takes no longer then.
+    sampling = {Path(name).stem: took for name, took in seconds.items() if name.startswith("7_Sampling/")}
+    begins = min(sampling.values(), default=0.0)
+    exams = sum(max(0.0, sampling.get(page, 0.0) - begins) for page in ("3_how_good_is_it", "4_exams"))
     times["7_Sampling"] = lambda s: s + 19 * exams
     making = (real.sft_conversations - preset.sft_conversations) * conversation_seconds(preset)
     times["5_SFT_Data"] = lambda s: s + making
@@ -147,6 +153,8 @@ def measured(preset: Preset) -> tuple[list[Phase], list[Step]]:
     ):
         most = BATCHES / preset.few(BATCHES) * max(1.0, step.real_rows / step.rows)
         added = count * step.real_seconds + evaluations * most * step.evaluation_seconds
+        if folder == "6_SFT_Training" and f"{folder}/2_what_if.ipynb" in seconds:
+            added += EXPERIMENT_STEPS * real_step(preset, "sft", real.sft_batch // 2, foreseen).real_seconds
         times[folder] = lambda s, added=added: s + added
     grows = {"books": more_text, "sft_data": more_talk}
     phases = []
