@@ -1,7 +1,11 @@
 """What goes from a book is certainly not the book's: prose that sounds like a credit or a header stays."""
 
+import random
+from collections import Counter
+
 import pytest
 
+from books import credits
 from books.cleaning import clean_book
 from books.filters import is_copyrighted
 from books.sources import Record
@@ -139,3 +143,20 @@ def test_a_note_in_brackets_near_the_end_takes_nothing_with_it():
 )
 def test_an_old_copyright_is_none(said, copyrighted):
     assert is_copyrighted(f"The Project Gutenberg eBook of X\n\n{said}\n\n{STORY}\n\n{END}") is copyrighted
+
+
+def test_markers_are_found_where_a_plain_search_finds_them():
+    pieces = [
+        "*** START OF THIS PROJECT GUTENBERG EBOOK X ***", "*END*THE SMALL PRINT", "***START**THE SMALL PRINT", "*",
+        "*** END OF THE PROJECT GUTENBERG", "*** Start: Full License ***", "End of Project Gutenberg's x", " ", "\n",
+        "\n\n", "text", "the Small Print",
+    ]  # fmt: skip
+    rng, found = random.Random(1), Counter()
+    for _ in range(3000):
+        text = "".join(rng.choices(pieces, k=rng.randint(1, 12)))
+        plainly, ours = ([(m.span(), m.lastgroup) for m in some] for some in (
+            credits._MARKERS.finditer(text), credits._markers(text)
+        ))  # fmt: skip
+        assert ours == plainly, text
+        found.update(kind for _, kind in ours)
+    assert set(found) == {"start", "end", "soft", "small"}, found
